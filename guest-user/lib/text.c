@@ -4,11 +4,6 @@
 
 #include "sys.h"
 
-struct line {
-    unsigned length;
-    char bytes[255];
-};
-
 static void put(struct line *line, char c)
 {
     if (line->length < sizeof(line->bytes))
@@ -54,28 +49,48 @@ static void put_result(struct line *line, long result)
     put_signed(line, result);
 }
 
+static void append_list(struct line *line, const char *format, va_list arguments)
+{
+    for (; *format; format++) {
+        if (*format != '%') {
+            put(line, *format);
+            continue;
+        }
+        switch (*++format) {
+        case 's': put_string(line, va_arg(arguments, const char *)); break;
+        case 'd': put_signed(line, va_arg(arguments, long)); break;
+        case 'u': put_number(line, va_arg(arguments, unsigned long), 10); break;
+        case 'x': put_number(line, va_arg(arguments, unsigned long), 16); break;
+        case 'e': put_result(line, va_arg(arguments, long)); break;
+        default: __builtin_trap();
+        }
+    }
+}
+
+void append(struct line *line, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    append_list(line, format, arguments);
+    va_end(arguments);
+}
+
+void flush(struct line *line)
+{
+    SYSCALL(write, 1, line->bytes, line->length);
+    line->length = 0;
+}
+
 void say(const char *format, ...)
 {
     struct line line = { .length = 0 };
     va_list arguments;
 
     va_start(arguments, format);
-    for (; *format; format++) {
-        if (*format != '%') {
-            put(&line, *format);
-            continue;
-        }
-        switch (*++format) {
-        case 's': put_string(&line, va_arg(arguments, const char *)); break;
-        case 'd': put_signed(&line, va_arg(arguments, long)); break;
-        case 'u': put_number(&line, va_arg(arguments, unsigned long), 10); break;
-        case 'x': put_number(&line, va_arg(arguments, unsigned long), 16); break;
-        case 'e': put_result(&line, va_arg(arguments, long)); break;
-        default: __builtin_trap();
-        }
-    }
+    append_list(&line, format, arguments);
     va_end(arguments);
-    SYSCALL(write, 1, line.bytes, line.length);
+    flush(&line);
 }
 
 long parse(const char *text)

@@ -2,10 +2,22 @@
 #ifndef TEXT_H
 #define TEXT_H
 
-/* Formats a line and writes it to standard output by one write().
+/* A line in the making. All zero is the empty line; what goes beyond 255 bytes is cut. */
+struct line {
+    unsigned length;
+    char bytes[255];
+};
+
+/* Adds formatted text to a line:
  *   %s string   %d long   %u unsigned long   %x unsigned long in hexadecimal, without 0x
  *   %e result of a system call: the number, or the error's name where it is -errno
- * Every number is passed as a long. Lines are cut at 255 bytes. */
+ * Every number is passed as a long. */
+void append(struct line *line, const char *format, ...);
+
+/* Writes the line to standard output by one write(), and empties it. */
+void flush(struct line *line);
+
+/* append() and flush() of a line of its own. */
 void say(const char *format, ...);
 
 /* The decimal number that text begins with; 0 where there is none. */
