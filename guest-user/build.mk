@@ -13,6 +13,10 @@ USER_CFLAGS := -std=gnu17 -O1 -g -Wall -Wextra -ffreestanding -fno-pic -fdebug-p
 # Code, read-only data and data on pages of their own; nothing but code is executable.
 USER_LDFLAGS := -static -nostdlib -no-pie -Wl,-z,separate-code -Wl,-z,noexecstack -Wl,--build-id=none
 
+# Made frame chains stand apart from the rest of the image, with nothing mapped before and behind them.
+USER_LDFLAGS_broken    := -Wl,--section-start=.frames=0x500000
+USER_LDFLAGS_untouched := -Wl,--section-start=.frames=0x500000
+
 .PHONY: user
 user:
 
@@ -42,7 +46,7 @@ $(USER_OBJECTS)/libuser.a: $(filter-out %/crt0.o,$(USER_LIB_OBJECTS))
 	ar rcsD $@ $^
 
 build/user/%.elf: $(USER_OBJECTS)/%.o $(USER_OBJECTS)/lib/crt0.o $(USER_OBJECTS)/libuser.a | build/user
-	$(USER_CC) $(USER_LDFLAGS) -o $@ $(USER_OBJECTS)/lib/crt0.o $< $(USER_OBJECTS)/libuser.a
+	$(USER_CC) $(USER_LDFLAGS) $(USER_LDFLAGS_$*) -o $@ $(USER_OBJECTS)/lib/crt0.o $< $(USER_OBJECTS)/libuser.a
 build/user/%.lst: build/user/%.elf
 	objdump --disassemble --source $< > $@
 build/user/%.map.txt: build/user/%.elf
