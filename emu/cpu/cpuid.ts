@@ -1,0 +1,98 @@
+/**
+ * What CPUID answers: what the engine executes and the machine emulates, and nothing else (SDM 2A, "CPUID—CPU
+ * Identification"). The engine's own answers differ between its versions, so none of them is passed on.
+ */
+
+export interface CpuidResult {
+  readonly eax: number;
+  readonly ebx: number;
+  readonly ecx: number;
+  readonly edx: number;
+}
+
+/** TSC and APIC timer count retired instructions; the machine calls one a nanosecond. */
+export const CLOCK_HZ = 1_000_000_000;
+
+const bits = (...positions: number[]): number => positions.reduce((word, bit) => word | (1 << bit), 0) >>> 0;
+const text = (word: string): number => Buffer.from(word).readUInt32LE(0);
+
+const LEAF_1_EDX = bits(
+  0, // FPU
+  2, // DE
+  3, // PSE
+  4, // TSC
+  5, // MSR
+  6, // PAE
+  8, // CX8
+  9, // APIC
+  11, // SEP
+  13, // PGE
+  15, // CMOV
+  16, // PAT
+  19, // CLFSH
+  23, // MMX
+  24, // FXSR
+  25, // SSE
+  26, // SSE2
+);
+const LEAF_1_ECX = bits(
+  0, // SSE3
+  13, // CMPXCHG16B
+  31, // running under a hypervisor
+);
+const EXTENDED_ECX = bits(0 /* LAHF in 64-bit mode */);
+const EXTENDED_EDX = bits(
+  11, // SYSCALL
+  20, // NX
+  29, // long mode
+);
+const FAMILY_MODEL_STEPPING = 0x0006_0f01;
+const APIC_ID_SHIFT = 24;
+const CLFLUSH_QUADWORDS = 8 << 8;
+/** Leaf 0xA: version 2, one counter of 40 bits, seven event flags of which only "instructions retired" (bit 1) is there. */
+export const PMC_BITS = 40;
+const PERFMON_EAX = 2 | (1 << 8) | (PMC_BITS << 16) | (7 << 24);
+const PERFMON_EBX = 0x7d;
+
+/** The answer for one CPU of `count`. Leaves that are not there answer zeros. */
+export function cpuid(leaf: number, cpu: number, count: number): CpuidResult {
+  const zeros = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  switch (leaf >>> 0) {
+    case 0:
+      return { eax: 0x16, ebx: text('Genu'), edx: text('ineI'), ecx: text('ntel') };
+    case 1:
+      return {
+        eax: FAMILY_MODEL_STEPPING,
+        ebx: ((cpu << APIC_ID_SHIFT) | (count << 16) | CLFLUSH_QUADWORDS) >>> 0,
+        ecx: LEAF_1_ECX,
+        edx: count > 1 ? (LEAF_1_EDX | bits(28)) >>> 0 : LEAF_1_EDX,
+      };
+    case 0xa:
+      return { ...zeros, eax: PERFMON_EAX, ebx: PERFMON_EBX };
+    case 0x15: // TSC frequency = crystal * ebx / eax
+      return { eax: 1, ebx: 1, ecx: CLOCK_HZ, edx: 0 };
+    case 0x16:
+      return { ...zeros, eax: CLOCK_HZ / 1_000_000, ebx: CLOCK_HZ / 1_000_000 };
+    case 0x4000_0000:
+      return { eax: 0x4000_0000, ebx: text('unwi'), ecx: text('ndla'), edx: text('b\0\0\0') };
+    case 0x8000_0000:
+      return { ...zeros, eax: 0x8000_0008 };
+    case 0x8000_0001:
+      return { ...zeros, ecx: EXTENDED_ECX, edx: EXTENDED_EDX };
+    case 0x8000_0002:
+    case 0x8000_0003:
+    case 0x8000_0004: {
+      const brand = Buffer.alloc(48);
+      brand.write('unwindlab virtual CPU @ 1.00GHz');
+      const at = ((leaf >>> 0) - 0x8000_0002) * 16;
+      const word = (index: number): number => brand.readUInt32LE(at + 4 * index);
+      return { eax: word(0), ebx: word(1), ecx: word(2), edx: word(3) };
+    }
+    case 0x8000_0007: // invariant TSC
+      return { ...zeros, edx: bits(8) };
+    case 0x8000_0008: // 40 physical, 48 linear address bits
+      return { ...zeros, eax: 40 | (48 << 8) };
+    default:
+      return zeros;
+  }
+}

@@ -1,0 +1,389 @@
+/**
+ * One Unicorn engine that runs the code of all virtual CPUs, one at a time. A CPU is a saved state; changing CPUs is copying
+ * 5.5 KiB and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one per CPU, because
+ * then the engine itself notices code that is written by another CPU, and code is translated once for all.
+ */
+import { CpuState } from './cpu-state.js';
+import {
+  type Ffi,
+  ffi,
+  HOOK,
+  INSN,
+  type Pointer,
+  REG,
+  registerCallback,
+  releaseCallback,
+  UC_ARCH_X86,
+  UC_ERR_EXCEPTION,
+  UC_ERR_OK,
+  UC_MODE_64,
+  UC_PROT_ALL,
+  viewMemory,
+} from './ffi.js';
+import { type HostMemory, PAGE_SIZE } from './host-memory.js';
+import { type Layout, layout } from './layout.js';
+import { type Block, TranslationTraps } from './translation-traps.js';
+
+/** What the guest does that the engine cannot; all are called in the middle of a run, with the CPU's state readable and writable. */
+export interface EngineClient {
+  /** An exception, or INT n (then RIP is behind it), has been raised. */
+  exception(vector: number): void;
+  /** #UD, or one of the instructions that `TranslationTraps` names; RIP is at it. */
+  invalidInstruction(): void;
+  /** SYSCALL; RIP is at it. */
+  syscall(): void;
+  cpuid(): void;
+  portIn(port: number, size: number): number;
+  portOut(port: number, size: number, value: number): void;
+  /** An instruction with a breakpoint is about to execute. True ends the run before it. */
+  breakpoint(address: bigint): boolean;
+  /** Physical address of a code byte by the page tables now in use, or -1. */
+  codeAddress(address: bigint): number;
+}
+
+/** A device's registers on the physical bus. Offsets are from the start of its window; sizes are 1, 2, 4 or 8. */
+export interface MmioWindow {
+  read(offset: number, size: number): number;
+  write(offset: number, size: number, value: number): void;
+}
+
+/** Why a run ended: its limit (or `curtail`), HLT, a breakpoint, or a fetch or an access that no memory answers. */
+export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error';
+
+export class Engine {
+  readonly #ffi: Ffi = ffi();
+  readonly #layout: Layout = layout();
+  readonly #client: EngineClient;
+  readonly #ram: HostMemory;
+  readonly #uc: Pointer;
+  readonly #callbacks: Pointer[] = [];
+  readonly #contexts: Pointer[] = [];
+  readonly #bookkeeping: DataView;
+  readonly #scratch = Buffer.alloc(16);
+  readonly #breakpoints = new Map<bigint, bigint>();
+  readonly #traps: TranslationTraps;
+  #codeCallback: Pointer = null;
+  #loaded: CpuState | undefined;
+  #failure: Error | undefined;
+  #translateAgain = false;
+  #stoppedAtBreakpoint = false;
+  /** A run that starts at a breakpoint does not stop at it again. */
+  #resumedAt: bigint | undefined;
+
+  /** Physical pages that hold translated code. */
+  readonly codePages = new Set<number>();
+  /** Those of them with a translation that is younger than the last `settleCode`. */
+  readonly recentCodePages = new Set<number>();
+
+  constructor(ram: HostMemory, client: EngineClient) {
+    this.#ram = ram;
+    this.#client = client;
+    const f = this.#ffi;
+    const out: [Pointer] = [null];
+    f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
+    this.#uc = out[0];
+    this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
+    f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
+    f.check(f.useExits(this.#uc), 'uc_ctl');
+    this.#traps = new TranslationTraps({
+      ram: ram.bytes,
+      physicalOf: (address) => client.codeAddress(address),
+      retranslate: (block) => {
+        f.removeCode(this.#uc, block.pc, block.pc + BigInt(block.size));
+        this.#translateAgain = true;
+        f.stop(this.#uc);
+      },
+    });
+    this.#prime();
+    this.#addHooks();
+  }
+
+  /** The engine reports each new block but the very first, so one is run before anything matters. */
+  #prime(): void {
+    const nopHlt = Buffer.from([0x90, 0xf4]);
+    const kept = Buffer.from(this.#ram.bytes.subarray(0, nopHlt.length));
+    nopHlt.copy(this.#ram.bytes);
+    this.#ffi.start(this.#uc, 0n, 0n, 0n, 10);
+    kept.copy(this.#ram.bytes);
+    this.#ffi.flushCode(this.#uc);
+  }
+
+  #addHooks(): void {
+    const client = this.#client;
+    this.#hook(HOOK.INTR, 'intr', (_uc: Pointer, vector: number) => this.#inHook(() => client.exception(vector)));
+    this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
+      this.#inHook(() => client.invalidInstruction());
+      return true;
+    });
+    this.#hook(
+      HOOK.INSN,
+      'syscall',
+      () =>
+        this.#inHook(() => {
+          client.syscall();
+          const state = this.#loaded!;
+          state.rip = BigInt.asUintN(64, state.rip - 2n); // the engine adds the length of SYSCALL after the hook
+        }),
+      INSN.SYSCALL,
+    );
+    this.#hook(
+      HOOK.INSN,
+      'cpuid',
+      () => {
+        this.#inHook(() => client.cpuid());
+        return 1;
+      },
+      INSN.CPUID,
+    );
+    this.#hook(
+      HOOK.INSN,
+      'in',
+      (_uc: Pointer, port: number, size: number) => this.#guard(() => client.portIn(port, size), 0xffff_ffff),
+      INSN.IN,
+    );
+    this.#hook(
+      HOOK.INSN,
+      'out',
+      (_uc: Pointer, port: number, size: number, value: number) =>
+        this.#guard(() => client.portOut(port, size, value), undefined),
+      INSN.OUT,
+    );
+    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: Pointer, block: Pointer) =>
+      this.#guard(() => this.#translated(block), undefined),
+    );
+    this.#codeCallback = this.#callback('code', (_uc: Pointer, address: bigint | number) =>
+      this.#guard(() => this.#atBreakpoint(BigInt(address)), undefined),
+    );
+  }
+
+  #callback(kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown): Pointer {
+    const pointer = registerCallback(kind, fn);
+    this.#callbacks.push(pointer);
+    return pointer;
+  }
+
+  #hook(type: number, kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown, insn = 0): void {
+    const f = this.#ffi;
+    f.check(f.hookAdd(this.#uc, [0], type, this.#callback(kind, fn), null, 1n, 0n, insn), 'uc_hook_add');
+  }
+
+  /** No exception may cross the C frames of the engine: it is kept, the run ends, and `run` throws it. */
+  #guard<T>(body: () => T, fallback: T): T {
+    try {
+      return body();
+    } catch (error) {
+      this.#failure ??= error as Error;
+      this.#ffi.stop(this.#uc);
+      return fallback;
+    }
+  }
+
+  /** A hook that may change the CPU: what was read is out of date before, and what was changed goes in afterwards. */
+  #inHook(body: () => void): void {
+    const state = this.#loaded!;
+    state.fresh = false;
+    this.#guard(body, undefined);
+    if (state.dirty) this.#push(state);
+    state.fresh = false;
+  }
+
+  #translated(pointer: Pointer): void {
+    // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }
+    const view = new DataView(viewMemory(pointer, 16));
+    const block: Block = {
+      pc: view.getBigUint64(0, true),
+      instructions: view.getUint16(8, true),
+      size: view.getUint16(10, true),
+    };
+    for (const end of [block.pc, block.pc + BigInt(Math.max(block.size, 1) - 1)]) {
+      const physical = this.#client.codeAddress(end);
+      if (physical < 0) continue;
+      const page = Math.floor(physical / PAGE_SIZE);
+      this.codePages.add(page);
+      this.recentCodePages.add(page);
+    }
+    this.#traps.translated(block);
+  }
+
+  #atBreakpoint(address: bigint): void {
+    const state = this.#loaded!;
+    state.fresh = false;
+    const resumed = this.#resumedAt === address && this.retired === 0;
+    if (resumed) return;
+    if (this.#client.breakpoint(address)) {
+      this.#stoppedAtBreakpoint = true;
+      this.#ffi.stop(this.#uc);
+    }
+    if (state.dirty) this.#push(state);
+    state.fresh = false;
+  }
+
+  /** A new CPU in the engine's reset state. */
+  newState(): CpuState {
+    const f = this.#ffi;
+    const out: [Pointer] = [null];
+    f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');
+    f.check(f.contextSave(this.#uc, out[0]), 'uc_context_save');
+    this.#contexts.push(out[0]);
+    return new CpuState(this, f, this.#layout, out[0]);
+  }
+
+  /** @internal of CpuState */
+  pull(state: CpuState): void {
+    this.#ffi.contextSave(this.#uc, state.context);
+    state.fresh = true;
+  }
+
+  #push(state: CpuState): void {
+    this.#ffi.contextRestore(this.#uc, state.context);
+    state.dirty = false;
+  }
+
+  /** Makes `state` the one inside the engine. */
+  load(state: CpuState): void {
+    const before = this.#loaded;
+    if (before === state) {
+      if (state.dirty) this.#push(state);
+      return;
+    }
+    if (before !== undefined) {
+      if (!before.fresh) this.pull(before);
+      if (!sameAddressSpace(before, state)) this.#ffi.flushTlb(this.#uc);
+    }
+    this.#push(state);
+    this.#loaded = state;
+  }
+
+  /**
+   * Runs `state` for at most `limit` instructions (at least 1). The instructions begun are counted; one that faults and is
+   * executed again counts twice, each iteration of a `rep` string instruction counts once.
+   */
+  run(state: CpuState, limit: number): { end: RunEnd; executed: number } {
+    const f = this.#ffi;
+    const book = this.#bookkeeping;
+    let executed = 0;
+    for (;;) {
+      const rip = state.fresh ? state.rip : this.#liveRip();
+      this.load(state);
+      state.fresh = false;
+      this.#stoppedAtBreakpoint = false;
+      this.#translateAgain = false;
+      this.#retiredBefore = executed;
+      if (this.#breakpoints.has(rip) && executed === 0) this.#resumedAt = rip;
+      const code = f.start(this.#uc, rip, 0n, 0n, limit - executed) as number;
+      this.#resumedAt = undefined;
+      const counter = book.getUint32(0, true);
+      const allowed = book.getUint32(8, true);
+      if (this.#failure !== undefined) this.#rethrow();
+      if (this.#stoppedAtBreakpoint) return { end: 'breakpoint', executed: executed + counter - 1 };
+      executed += Math.min(counter, allowed);
+      if (counter > allowed) return { end: 'limit', executed };
+      if (this.#translateAgain || code === UC_ERR_EXCEPTION) {
+        if (executed >= limit) return { end: 'limit', executed };
+        continue;
+      }
+      return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', executed };
+    }
+  }
+  #retiredBefore = 0;
+
+  /** Instructions of the present run that were begun before the one that is executing. */
+  get retired(): number {
+    return this.#retiredBefore + this.#bookkeeping.getUint32(0, true) - 1;
+  }
+
+  /** From within a hook: the run ends when the instruction that is executing has finished. */
+  curtail(): void {
+    this.#bookkeeping.setUint32(8, this.#bookkeeping.getUint32(0, true), true);
+  }
+
+  #rethrow(): never {
+    const failure = this.#failure!;
+    this.#failure = undefined;
+    throw failure;
+  }
+
+  #liveRip(): bigint {
+    return this.readLive(REG.RIP);
+  }
+
+  /** A register of the CPU that is loaded, straight from the engine. */
+  readLive(register: number): bigint {
+    this.#ffi.regRead(this.#uc, register, this.#scratch);
+    return this.#scratch.readBigUInt64LE(0);
+  }
+
+  /** Sets a model-specific register that the engine itself uses (EFER, STAR, FS/GS/KERNEL_GS base). */
+  writeMsr(state: CpuState, msr: number, value: bigint): void {
+    this.load(state);
+    this.#scratch.writeUInt32LE(msr >>> 0, 0);
+    this.#scratch.writeBigUInt64LE(value, 8);
+    this.#ffi.regWrite(this.#uc, REG.MSR, this.#scratch);
+    state.fresh = false;
+  }
+
+  /** The engine's own value of a model-specific register. */
+  readMsr(state: CpuState, msr: number): bigint {
+    this.load(state);
+    this.#scratch.writeUInt32LE(msr >>> 0, 0);
+    this.#scratch.writeBigUInt64LE(0n, 8);
+    this.#ffi.regRead(this.#uc, REG.MSR, this.#scratch);
+    return this.#scratch.readBigUInt64LE(8);
+  }
+
+  /** Puts a device on the physical bus. */
+  mapMmio(address: number, size: number, window: MmioWindow): void {
+    const read = this.#callback('mmioRead', (_uc: Pointer, offset: bigint | number, bytes: number) =>
+      this.#guard(() => window.read(Number(offset), bytes), 0),
+    );
+    const write = this.#callback(
+      'mmioWrite',
+      (_uc: Pointer, offset: bigint | number, bytes: number, value: bigint | number) =>
+        this.#guard(() => window.write(Number(offset), bytes, Number(value)), undefined),
+    );
+    const f = this.#ffi;
+    f.check(f.mmioMap(this.#uc, BigInt(address), BigInt(size), read, null, write, null), 'uc_mmio_map');
+  }
+
+  /** Code already translated there is forgotten. Each breakpoint slows counted running a little. */
+  addBreakpoint(address: bigint): void {
+    if (this.#breakpoints.has(address)) return;
+    const handle: [bigint | number] = [0];
+    const f = this.#ffi;
+    f.check(f.hookAdd(this.#uc, handle, HOOK.CODE, this.#codeCallback, null, address, address, 0), 'uc_hook_add');
+    this.#breakpoints.set(address, BigInt(handle[0]));
+    f.flushCode(this.#uc);
+  }
+
+  removeBreakpoint(address: bigint): void {
+    const handle = this.#breakpoints.get(address);
+    if (handle === undefined) return;
+    this.#breakpoints.delete(address);
+    this.#ffi.hookDel(this.#uc, handle);
+    this.#ffi.flushCode(this.#uc);
+  }
+
+  /** The page tables have been changed from outside. */
+  flushTlb(): void {
+    this.#ffi.flushTlb(this.#uc);
+  }
+
+  /** Code has been changed from outside. */
+  flushCode(): void {
+    this.#ffi.flushCode(this.#uc);
+    this.codePages.clear();
+    this.recentCodePages.clear();
+  }
+
+  /** Frees the engine; nothing may be called afterwards. */
+  close(): void {
+    for (const context of this.#contexts) this.#ffi.contextFree(context);
+    this.#ffi.close(this.#uc);
+    for (const callback of this.#callbacks) releaseCallback(callback);
+  }
+}
+
+/** Whether translations cached by the engine's TLB for one CPU are right for the other. */
+function sameAddressSpace(a: CpuState, b: CpuState): boolean {
+  return a.cr(3) === b.cr(3) && a.cr(0) === b.cr(0) && a.cr(4) === b.cr(4) && a.efer === b.efer;
+}

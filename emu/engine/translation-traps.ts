@@ -1,0 +1,102 @@
+/**
+ * Traps on instructions that the engine executes by itself and offers no hook for: RDMSR, WRMSR, RDTSC, RDPMC.
+ *
+ * The idea: a block of guest code is translated once and run many times, so a trap that is laid at translation costs
+ * nothing afterwards. The reality: the engine tells of each new block after translating and before running it. If the block's
+ * bytes hold one of the opcodes (all of the form 0F 3x), the second byte is turned into that of UD2 (0F 0B), the
+ * block is thrown away and translated again, and the byte is put back at once. The guest never sees the change;
+ * the translation raises #UD there, and the machine looks at the true bytes and carries the instruction out.
+ *
+ * The bytes of an opcode can also stand inside another instruction (an immediate, a displacement). A block always ends
+ * behind UD2, so the length of the second translation tells: it ends two bytes behind the trap, or the match was false. Where
+ * the first translation ended there too, a second probe with HLT (one byte) decides.
+ */
+const OPCODE_ESCAPE = 0x0f;
+/** WRMSR, RDTSC, RDMSR, RDPMC (SDM 2, appendix A, table A-3). */
+const isTrappedOpcode = (second: number): boolean => second >= 0x30 && second <= 0x33;
+const UD2_SECOND = 0x0b;
+const HLT = 0xf4;
+
+/** A freshly translated block: guest virtual address, bytes, instructions. */
+export interface Block {
+  readonly pc: bigint;
+  readonly size: number;
+  readonly instructions: number;
+}
+
+export interface TrapHost {
+  /** Guest RAM. */
+  readonly ram: Uint8Array;
+  /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
+  physicalOf(address: bigint): number;
+  /** Throws the block away and has it translated again before it runs. */
+  retranslate(block: Block): void;
+}
+
+interface Probe {
+  readonly block: Block;
+  /** Distance of the suspected opcode from the block's start. */
+  readonly offset: number;
+  readonly physical: number;
+  readonly original: number;
+  /** Where the block must end if the suspicion is right, from its start. */
+  readonly expectedEnd: number;
+  readonly last: boolean;
+}
+
+export class TranslationTraps {
+  readonly #host: TrapHost;
+  #probe: Probe | undefined;
+  /** Start of a block that holds only false matches; its next translation is taken as it is. */
+  #clean: bigint | undefined;
+
+  constructor(host: TrapHost) {
+    this.#host = host;
+  }
+
+  /** To be called for each new block before it runs. */
+  translated(block: Block): void {
+    const probe = this.#probe;
+    if (probe === undefined || probe.block.pc !== block.pc) {
+      if (this.#clean === block.pc) this.#clean = undefined;
+      else this.#suspect(block, 0, false);
+      return;
+    }
+    this.#host.ram[probe.physical] = probe.original;
+    this.#probe = undefined;
+    const confirmed = block.size === probe.expectedEnd;
+    if (confirmed && !probe.last) {
+      // The first translation ended at the same place: ask again with an instruction of another length.
+      this.#lay(probe.block, probe.offset, HLT, 0, true);
+    } else if (!confirmed) {
+      this.#suspect(probe.block, probe.offset + 1, true);
+    } else if (probe.expectedEnd === probe.offset + 1) {
+      this.#lay(probe.block, probe.offset, UD2_SECOND, 1, true);
+    }
+  }
+
+  /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
+  #suspect(block: Block, offset: number, probed: boolean): void {
+    const { ram } = this.#host;
+    for (let at = offset; at + 1 < block.size; at++) {
+      const first = this.#host.physicalOf(block.pc + BigInt(at));
+      if (first < 0 || ram[first] !== OPCODE_ESCAPE) continue;
+      const second = this.#host.physicalOf(block.pc + BigInt(at + 1));
+      if (second < 0 || !isTrappedOpcode(ram[second]!)) continue;
+      this.#lay(block, at, UD2_SECOND, 1, block.size !== at + 2);
+      return;
+    }
+    if (probed) {
+      this.#clean = block.pc;
+      this.#host.retranslate(block);
+    }
+  }
+
+  #lay(block: Block, offset: number, byte: number, byteOffset: 0 | 1, last: boolean): void {
+    const physical = this.#host.physicalOf(block.pc + BigInt(offset + byteOffset));
+    const { ram } = this.#host;
+    this.#probe = { block, offset, physical, original: ram[physical]!, expectedEnd: offset + byteOffset + 1, last };
+    ram[physical] = byte;
+    this.#host.retranslate(block);
+  }
+}
