@@ -7,7 +7,7 @@ USER_SOURCES := $(wildcard guest-user/*.c guest-user/*.S)
 
 # Frame pointers everywhere, one function one frame. The prefix map keeps the place of the build out of the DWARF.
 USER_CFLAGS := -std=gnu17 -O1 -g -Wall -Wextra -ffreestanding -fno-pic -fdebug-prefix-map=$(CURDIR)=. \
-  -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-optimize-sibling-calls \
+  -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-optimize-sibling-calls -fno-inline \
   -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
 
 # Code, read-only data and data on pages of their own; nothing but code is executable.
@@ -31,6 +31,7 @@ $(foreach source,$(USER_SOURCES),$(eval $(call user_object,$(basename $(notdir $
 
 # Variants: another image of the same source.
 $(eval $(call user_object,deep,guest-user/recursion.c,-DDEPTH=600))
+$(eval $(call user_object,lisp-nofp,guest-user/lisp.c,-fomit-frame-pointer))
 
 USER_LIB_OBJECTS := \
   $(patsubst guest-user/lib/%,$(USER_OBJECTS)/lib/%.o,$(basename $(wildcard guest-user/lib/*.c guest-user/lib/*.S)))

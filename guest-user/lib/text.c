@@ -58,6 +58,7 @@ static void append_list(struct line *line, const char *format, va_list arguments
         }
         switch (*++format) {
         case 's': put_string(line, va_arg(arguments, const char *)); break;
+        case 'c': put(line, (char)va_arg(arguments, long)); break;
         case 'd': put_signed(line, va_arg(arguments, long)); break;
         case 'u': put_number(line, va_arg(arguments, unsigned long), 10); break;
         case 'x': put_number(line, va_arg(arguments, unsigned long), 16); break;

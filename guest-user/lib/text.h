@@ -9,7 +9,7 @@ struct line {
 };
 
 /* Adds formatted text to a line:
- *   %s string   %d long   %u unsigned long   %x unsigned long in hexadecimal, without 0x
+ *   %s string   %c character   %d long   %u unsigned long   %x unsigned long in hexadecimal, without 0x
  *   %e result of a system call: the number, or the error's name where it is -errno
  * Every number is passed as a long. */
 void append(struct line *line, const char *format, ...);
