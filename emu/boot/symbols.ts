@@ -111,6 +111,11 @@ export class SymbolTable {
     return this.symbols.slice(start, end);
   }
 
+  /** The lowest address above `address` that has a symbol. */
+  next(address: bigint): bigint | undefined {
+    return this.symbols[countUpTo(this.symbols, address)]?.value;
+  }
+
   #covering(address: bigint): ElfSymbol | undefined {
     for (
       let index = countUpTo(this.#sized, address) - 1;

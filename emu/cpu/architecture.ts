@@ -34,7 +34,20 @@ export const MSR = {
 
 export const EFER = { SCE: 1n, LME: 0x100n, LMA: 0x400n, NXE: 0x800n } as const;
 
-export const VECTOR = { DB: 1, NMI: 2, BP: 3, OF: 4, UD: 6, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, MC: 18 } as const;
+export const VECTOR = {
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  UD: 6,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MC: 18,
+} as const;
 
 type ExceptionClass = 'benign' | 'contributory' | 'page-fault' | 'double-fault';
 
@@ -55,7 +68,7 @@ const row = (
   exceptionClass: ExceptionClass = 'benign',
 ): ExceptionRow => ({ mnemonic, name, kind, errorCode, class: exceptionClass });
 
-/** SDM 3A, table 7-1 "Protected-Mode Exceptions and Interrupts" and table 7-4 "Interrupt and Exception Classes". */
+/** SDM 3A, table 6-1 "Protected-Mode Exceptions and Interrupts" and table 6-4 "Interrupt and Exception Classes". */
 export const EXCEPTIONS: Readonly<Record<number, ExceptionRow>> = {
   0: row('#DE', 'divide error', 'fault', false, 'contributory'),
   1: row('#DB', 'debug exception', 'trap'),

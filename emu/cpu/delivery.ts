@@ -1,6 +1,6 @@
 /**
  * Delivery of exceptions, software interrupts, NMIs and external interrupts through the IDT in IA-32e mode
- * (SDM 3A, "Interrupt and Exception Handling", chapter 7; "Exception and Interrupt Handling in 64-bit Mode", 7.14).
+ * (SDM 3A, "Interrupt and Exception Handling", chapter 6; "Exception and Interrupt Handling in 64-bit Mode", 6.14).
  */
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import { HFLAG } from '../engine/layout.js';
@@ -32,7 +32,7 @@ class DeliveryFault extends Error {
 /** What became of an event: the vector whose handler now runs, or `undefined` for a shutdown (triple fault). */
 export type Delivered = { readonly vector: number; readonly errorCode: number | undefined } | undefined;
 
-/** Error code bits of a fault that concerns an IDT entry (SDM 3A, "Error Code", 7.13). */
+/** Error code bits of a fault that concerns an IDT entry (SDM 3A, "Error Code", 6.13). */
 const ERROR_EXT = 1;
 const ERROR_IDT = 2;
 
@@ -43,14 +43,21 @@ const TSS_RSP0 = 4;
 const TSS_IST1 = 36;
 
 /** Descriptor, second word. */
-const DESC = { present: 1 << 15, code: 1 << 11, conforming: 1 << 10, notSystem: 1 << 12, long: 1 << 21, size32: 1 << 22 } as const;
+const DESC = {
+  present: 1 << 15,
+  code: 1 << 11,
+  conforming: 1 << 10,
+  notSystem: 1 << 12,
+  long: 1 << 21,
+  size32: 1 << 22,
+} as const;
 const DPL_SHIFT = 13;
 
 export const pagingOfState = (state: CpuState): Paging =>
   pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
 
 /**
- * Delivers `event`, and what comes of it when its delivery itself faults (SDM 3A, table 7-5 "Conditions for Generating a
+ * Delivers `event`, and what comes of it when its delivery itself faults (SDM 3A, table 6-5 "Conditions for Generating a
  * Double Fault"). RIP must be what the handler is to return to.
  */
 export function deliver(state: CpuState, memory: GuestMemory, event: CpuEvent): Delivered {
@@ -99,12 +106,17 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
   const gateError = event.vector * 8 + ERROR_IDT + external;
   const idt = state.idt;
   if (event.vector * GATE_SIZE + GATE_SIZE - 1 > idt.limit) throw new DeliveryFault(VECTOR.GP, gateError);
-  const gate = memory.systemRead(paging, BigInt.asUintN(64, idt.base + BigInt(event.vector * GATE_SIZE)), GATE_SIZE);
+  const gate = memory.systemRead(
+    paging,
+    BigInt.asUintN(64, idt.base + BigInt(event.vector * GATE_SIZE)),
+    GATE_SIZE,
+  );
   const attributes = gate.readUInt16LE(4);
   const type = (attributes >> 8) & 0x1f;
   if (type !== GATE_INTERRUPT && type !== GATE_TRAP) throw new DeliveryFault(VECTOR.GP, gateError);
   const cpl = state.cpl;
-  if (event.kind === 'software' && ((attributes >> DPL_SHIFT) & 3) < cpl) throw new DeliveryFault(VECTOR.GP, gateError);
+  if (event.kind === 'software' && ((attributes >> DPL_SHIFT) & 3) < cpl)
+    throw new DeliveryFault(VECTOR.GP, gateError);
   if ((attributes & DESC.present) === 0) throw new DeliveryFault(VECTOR.NP, gateError);
 
   const selector = gate.readUInt16LE(2);
@@ -112,7 +124,9 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
   const ist = attributes & 7;
   const oldRsp = state.reg(GPR.rsp);
   const switched = code.cpl < cpl || ist !== 0;
-  const rsp = switched ? stackFromTss(state, memory, paging, ist === 0 ? TSS_RSP0 + 8 * code.cpl : TSS_IST1 + 8 * (ist - 1)) : oldRsp;
+  const rsp = switched
+    ? stackFromTss(state, memory, paging, ist === 0 ? TSS_RSP0 + 8 * code.cpl : TSS_IST1 + 8 * (ist - 1))
+    : oldRsp;
   if (!isCanonical(rsp)) throw new DeliveryFault(VECTOR.SS, external);
 
   const rflags = state.rflags;
@@ -130,8 +144,13 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
 
   // Nothing faults from here on.
   state.setReg(GPR.rsp, BigInt.asUintN(64, top));
-  state.rip = BigInt(gate.readUInt16LE(0)) | (BigInt(gate.readUInt16LE(6)) << 16n) | (BigInt(gate.readUInt32LE(8)) << 32n);
-  state.clearSystemFlags(RFLAGS.TF | RFLAGS.NT | RFLAGS.RF | RFLAGS.VM | (type === GATE_INTERRUPT ? RFLAGS.IF : 0));
+  state.rip =
+    BigInt(gate.readUInt16LE(0)) |
+    (BigInt(gate.readUInt16LE(6)) << 16n) |
+    (BigInt(gate.readUInt32LE(8)) << 32n);
+  state.clearSystemFlags(
+    RFLAGS.TF | RFLAGS.NT | RFLAGS.RF | RFLAGS.VM | (type === GATE_INTERRUPT ? RFLAGS.IF : 0),
+  );
   enterSegments(state, { selector: (selector & ~3) | code.cpl, flags: code.flags }, code.cpl, code.cpl < cpl);
   if (event.kind === 'nmi') state.nmiBlocked = true;
 }
@@ -169,12 +188,21 @@ const FLAT_CODE_64 = 0x00a0_9b00;
 const FLAT_DATA = 0x00c0_9300;
 
 /** Puts new CS and, on a change of privilege, a null or flat SS in place, with what the engine derives from them. */
-function enterSegments(state: CpuState, cs: { selector: number; flags: number }, cpl: number, nullStack: boolean): void {
+function enterSegments(
+  state: CpuState,
+  cs: { selector: number; flags: number },
+  cpl: number,
+  nullStack: boolean,
+): void {
   const visible = 0x00f0_ff00;
   state.setSegment('cs', { selector: cs.selector, base: 0n, limit: 0xffff_ffff, flags: cs.flags & visible });
   if (nullStack) state.setSegment('ss', { selector: cpl, base: 0n, limit: 0, flags: cpl << DPL_SHIFT });
   state.hflags =
-    (state.hflags & ~(HFLAG.CPL | HFLAG.ADDSEG | HFLAG.INHIBIT_IRQ)) | cpl | HFLAG.CS64 | HFLAG.CS32 | HFLAG.SS32;
+    (state.hflags & ~(HFLAG.CPL | HFLAG.ADDSEG | HFLAG.INHIBIT_IRQ)) |
+    cpl |
+    HFLAG.CS64 |
+    HFLAG.CS32 |
+    HFLAG.SS32;
 }
 
 /** The registers that SYSCALL takes its target from. */

@@ -6,7 +6,14 @@
 import { PMC_BITS } from './cpuid.js';
 
 /** IA32_PERFEVTSEL0 (SDM 3B, figure 20-1). */
-const SELECT = { event: 0xff, umask: 0xff00, usr: 1 << 16, os: 1 << 17, interrupt: 1 << 20, enable: 1 << 22 } as const;
+const SELECT = {
+  event: 0xff,
+  umask: 0xff00,
+  usr: 1 << 16,
+  os: 1 << 17,
+  interrupt: 1 << 20,
+  enable: 1 << 22,
+} as const;
 const INSTRUCTIONS_RETIRED = 0x00c0;
 const MODULUS = 2 ** PMC_BITS;
 const COUNTER_0 = 1n;

@@ -48,10 +48,21 @@ const LOWEST_LEGAL_VECTOR = 16;
 export interface Ipi {
   readonly mode: 'fixed' | 'nmi' | 'init' | 'sipi';
   readonly vector: number;
-  readonly destination: 'self' | 'all' | 'others' | { readonly physical: number } | { readonly logical: number };
+  readonly destination:
+    | 'self'
+    | 'all'
+    | 'others'
+    | { readonly physical: number }
+    | { readonly logical: number };
 }
 
-const DELIVERY_MODES: Readonly<Record<number, Ipi['mode']>> = { 0: 'fixed', 1: 'fixed', 4: 'nmi', 5: 'init', 6: 'sipi' };
+const DELIVERY_MODES: Readonly<Record<number, Ipi['mode']>> = {
+  0: 'fixed',
+  1: 'fixed',
+  4: 'nmi',
+  5: 'init',
+  6: 'sipi',
+};
 
 export interface LocalApicWires {
   /** The machine's time at this CPU, in nanoseconds. */
@@ -262,7 +273,12 @@ export class LocalApic {
     }
     const target = this.#get(REG.icrHigh) >>> 24;
     const logical = (low & (1 << 11)) !== 0;
-    const shorthands = [logical ? { logical: target } : { physical: target }, 'self', 'all', 'others'] as const;
+    const shorthands = [
+      logical ? { logical: target } : { physical: target },
+      'self',
+      'all',
+      'others',
+    ] as const;
     this.#wires.send({ mode, vector, destination: shorthands[(low >> 18) & 3]! });
   }
 
@@ -299,6 +315,7 @@ const LVT_ENTRIES: readonly number[] = [
 
 /** Number of the highest bit set in eight words, or -1. */
 function highest(words: Uint32Array): number {
-  for (let word = 7; word >= 0; word--) if (words[word] !== 0) return word * 32 + 31 - Math.clz32(words[word]!);
+  for (let word = 7; word >= 0; word--)
+    if (words[word] !== 0) return word * 32 + 31 - Math.clz32(words[word]!);
   return -1;
 }

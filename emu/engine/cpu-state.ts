@@ -136,8 +136,10 @@ export class CpuState {
     return this.#segmentAt(FIELD.segments + SEGMENT_SIZE * SEGMENT[name]);
   }
   setSegment(name: SegmentName, segment: Segment): void {
+    this.#setSegmentAt(FIELD.segments + SEGMENT_SIZE * SEGMENT[name], segment);
+  }
+  #setSegmentAt(at: number, segment: Segment): void {
     const view = this.#writing();
-    const at = FIELD.segments + SEGMENT_SIZE * SEGMENT[name];
     view.setUint32(at, segment.selector, true);
     view.setBigUint64(at + 8, segment.base, true);
     view.setUint32(at + 16, segment.limit, true);
@@ -149,6 +151,9 @@ export class CpuState {
   }
   get tr(): Segment {
     return this.#segmentAt(FIELD.tr);
+  }
+  setTr(segment: Segment): void {
+    this.#setSegmentAt(FIELD.tr, segment);
   }
   #segmentAt(at: number): Segment {
     const view = this.#reading();

@@ -47,6 +47,13 @@ export interface MmioWindow {
   write(offset: number, size: number, value: number): void;
 }
 
+const INVALID_OPCODE = 6;
+const EFER_MSR = 0xc000_0080;
+/** The last page below 4 GiB, where a PC has its firmware. */
+const PRIMER_ADDRESS = 0xffff_f000n;
+/** `jmp .+2; hlt`: two blocks. */
+const PRIMER = [0xeb, 0x00, 0xf4];
+
 /** Why a run ended: its limit (or `curtail`), HLT, a breakpoint, or a fetch or an access that no memory answers. */
 export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error';
 
@@ -56,6 +63,7 @@ export class Engine {
   readonly #client: EngineClient;
   readonly #ram: HostMemory;
   readonly #uc: Pointer;
+  readonly #pristine: Pointer;
   readonly #callbacks: Pointer[] = [];
   readonly #contexts: Pointer[] = [];
   readonly #bookkeeping: DataView;
@@ -72,7 +80,7 @@ export class Engine {
 
   /** Physical pages that hold translated code. */
   readonly codePages = new Set<number>();
-  /** Those of them with a translation that is younger than the last `settleCode`. */
+  /** Those of them with a translation that is younger than the last snapshot or restore; cleared by who takes or restores one. */
   readonly recentCodePages = new Set<number>();
 
   constructor(ram: HostMemory, client: EngineClient) {
@@ -94,25 +102,41 @@ export class Engine {
         f.stop(this.#uc);
       },
     });
+    f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_ALL), 'uc_mem_map');
+    f.check(f.memWrite(this.#uc, PRIMER_ADDRESS, Buffer.from(PRIMER), BigInt(PRIMER.length)), 'uc_mem_write');
+    f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');
+    this.#pristine = out[0];
+    f.check(f.contextSave(this.#uc, this.#pristine), 'uc_context_save');
+    this.#contexts.push(this.#pristine);
     this.#prime();
     this.#addHooks();
   }
 
-  /** The engine reports each new block but the very first, so one is run before anything matters. */
+  /**
+   * The engine reports new blocks only once a run has gone from one block to a second since the last flush. So two that do not
+   * matter are run, on a page of their own, in the state that the engine was born in.
+   */
   #prime(): void {
-    const nopHlt = Buffer.from([0x90, 0xf4]);
-    const kept = Buffer.from(this.#ram.bytes.subarray(0, nopHlt.length));
-    nopHlt.copy(this.#ram.bytes);
-    this.#ffi.start(this.#uc, 0n, 0n, 0n, 10);
-    kept.copy(this.#ram.bytes);
-    this.#ffi.flushCode(this.#uc);
+    const f = this.#ffi;
+    f.contextRestore(this.#uc, this.#pristine);
+    f.start(this.#uc, PRIMER_ADDRESS, 0n, 0n, 10);
   }
 
   #addHooks(): void {
     const client = this.#client;
-    this.#hook(HOOK.INTR, 'intr', (_uc: Pointer, vector: number) => this.#inHook(() => client.exception(vector)));
+    // 2.1.1 calls the INTR hook for vector 6 right after the INSN_INVALID hook has dealt with it; 2.1.4 does not.
+    let invalidAt = -1;
+    this.#hook(HOOK.INTR, 'intr', (_uc: Pointer, vector: number) => {
+      const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
+      invalidAt = -1;
+      if (!dealtWith) this.#inHook(() => client.exception(vector));
+    });
     this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
-      this.#inHook(() => client.invalidInstruction());
+      invalidAt = this.retired;
+      this.#inHook(() => {
+        if (this.#loaded!.softwareInterrupt) client.exception(INVALID_OPCODE);
+        else client.invalidInstruction();
+      });
       return true;
     });
     this.#hook(
@@ -162,7 +186,12 @@ export class Engine {
     return pointer;
   }
 
-  #hook(type: number, kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown, insn = 0): void {
+  #hook(
+    type: number,
+    kind: Parameters<typeof registerCallback>[0],
+    fn: (...args: never[]) => unknown,
+    insn = 0,
+  ): void {
     const f = this.#ffi;
     f.check(f.hookAdd(this.#uc, [0], type, this.#callback(kind, fn), null, 1n, 0n, insn), 'uc_hook_add');
   }
@@ -223,9 +252,10 @@ export class Engine {
     const f = this.#ffi;
     const out: [Pointer] = [null];
     f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');
-    f.check(f.contextSave(this.#uc, out[0]), 'uc_context_save');
     this.#contexts.push(out[0]);
-    return new CpuState(this, f, this.#layout, out[0]);
+    const state = new CpuState(this, f, this.#layout, out[0]);
+    state.bytes.set(new Uint8Array(viewMemory(this.#pristine, this.#layout.contextSize)));
+    return state;
   }
 
   /** @internal of CpuState */
@@ -237,6 +267,18 @@ export class Engine {
   #push(state: CpuState): void {
     this.#ffi.contextRestore(this.#uc, state.context);
     state.dirty = false;
+  }
+
+  /** Brings the saved form up to date, to be copied as a whole. */
+  settle(state: CpuState): void {
+    if (!state.fresh) this.pull(state);
+  }
+
+  /** Replaces a state by a copy taken earlier. */
+  replace(state: CpuState, bytes: Uint8Array): void {
+    state.bytes.set(bytes);
+    state.fresh = true;
+    state.dirty = true;
   }
 
   /** Makes `state` the one inside the engine. */
@@ -313,6 +355,11 @@ export class Engine {
     return this.#scratch.readBigUInt64LE(0);
   }
 
+  /** EFER of the CPU that is loaded. */
+  get liveEfer(): bigint {
+    return this.readMsr(this.#loaded!, EFER_MSR);
+  }
+
   /** Sets a model-specific register that the engine itself uses (EFER, STAR, FS/GS/KERNEL_GS base). */
   writeMsr(state: CpuState, msr: number, value: bigint): void {
     this.load(state);
@@ -350,9 +397,12 @@ export class Engine {
     if (this.#breakpoints.has(address)) return;
     const handle: [bigint | number] = [0];
     const f = this.#ffi;
-    f.check(f.hookAdd(this.#uc, handle, HOOK.CODE, this.#codeCallback, null, address, address, 0), 'uc_hook_add');
+    f.check(
+      f.hookAdd(this.#uc, handle, HOOK.CODE, this.#codeCallback, null, address, address, 0),
+      'uc_hook_add',
+    );
     this.#breakpoints.set(address, BigInt(handle[0]));
-    f.flushCode(this.#uc);
+    this.flushCode();
   }
 
   removeBreakpoint(address: bigint): void {
@@ -360,7 +410,7 @@ export class Engine {
     if (handle === undefined) return;
     this.#breakpoints.delete(address);
     this.#ffi.hookDel(this.#uc, handle);
-    this.#ffi.flushCode(this.#uc);
+    this.flushCode();
   }
 
   /** The page tables have been changed from outside. */
@@ -368,9 +418,14 @@ export class Engine {
     this.#ffi.flushTlb(this.#uc);
   }
 
-  /** Code has been changed from outside. */
+  /** Forgets all translated code; it has been changed from outside. Not to be called from within a run. */
   flushCode(): void {
+    const loaded = this.#loaded;
+    if (loaded !== undefined) this.settle(loaded);
     this.#ffi.flushCode(this.#uc);
+    this.#prime();
+    if (loaded !== undefined) this.#push(loaded);
+    this.#ffi.flushTlb(this.#uc);
     this.codePages.clear();
     this.recentCodePages.clear();
   }

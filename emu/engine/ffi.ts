@@ -59,7 +59,9 @@ const callback = {
   out: koffi.proto('void unwindlab_out(void *uc, uint32_t port, int size, uint32_t value, void *user)'),
   code: koffi.proto('void unwindlab_code(void *uc, uint64_t address, uint32_t size, void *user)'),
   edge: koffi.proto('void unwindlab_edge(void *uc, void *current, void *previous, void *user)'),
-  mmioRead: koffi.proto('uint64_t unwindlab_mmio_read(void *uc, uint64_t offset, unsigned int size, void *user)'),
+  mmioRead: koffi.proto(
+    'uint64_t unwindlab_mmio_read(void *uc, uint64_t offset, unsigned int size, void *user)',
+  ),
   mmioWrite: koffi.proto(
     'void unwindlab_mmio_write(void *uc, uint64_t offset, unsigned int size, uint64_t value, void *user)',
   ),
@@ -88,13 +90,19 @@ function bind(library: UnicornLibrary) {
     library,
     open: lib.func('int uc_open(int arch, int mode, _Out_ void **uc)'),
     close: lib.func('int uc_close(void *uc)'),
-    memMapPtr: lib.func('int uc_mem_map_ptr(void *uc, uint64_t addr, uint64_t size, uint32_t perms, void *ptr)'),
+    memMapPtr: lib.func(
+      'int uc_mem_map_ptr(void *uc, uint64_t addr, uint64_t size, uint32_t perms, void *ptr)',
+    ),
+    memMap: lib.func('int uc_mem_map(void *uc, uint64_t addr, uint64_t size, uint32_t perms)'),
+    memWrite: lib.func('int uc_mem_write(void *uc, uint64_t addr, const void *bytes, uint64_t size)'),
     mmioMap: lib.func(
       'int uc_mmio_map(void *uc, uint64_t addr, uint64_t size, void *read, void *ru, void *write, void *wu)',
     ),
     regRead: lib.func('int uc_reg_read(void *uc, int id, void *value)'),
     regWrite: lib.func('int uc_reg_write(void *uc, int id, const void *value)'),
-    start: lib.func('int uc_emu_start(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count)'),
+    start: lib.func(
+      'int uc_emu_start(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count)',
+    ),
     stop: lib.func('int uc_emu_stop(void *uc)'),
     contextAlloc: lib.func('int uc_context_alloc(void *uc, _Out_ void **context)'),
     contextFree: lib.func('int uc_context_free(void *context)'),
@@ -113,7 +121,8 @@ function bind(library: UnicornLibrary) {
     flushTlb: (uc: Pointer): number => ctl0(uc, CTL_TLB_FLUSH),
     /** @throws EngineError naming the call when `code` is not UC_ERR_OK. */
     check(code: number, call: string): void {
-      if (code !== UC_ERR_OK) throw new EngineError(`internal: ${call} of libunicorn failed: ${strerror(code)}`);
+      if (code !== UC_ERR_OK)
+        throw new EngineError(`internal: ${call} of libunicorn failed: ${strerror(code)}`);
     },
   };
 }

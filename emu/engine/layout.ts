@@ -187,7 +187,10 @@ function discover(f: Ffi): Layout {
       table.writeUInt32LE(0x7b, 16);
       f.regWrite(probe.uc, id, table);
       probe.save();
-      prove(state.getBigUint64(at(field) + 8, true) === 0x5000n && state.getUint32(at(field) + 16, true) === 0x7b, name);
+      prove(
+        state.getBigUint64(at(field) + 8, true) === 0x5000n && state.getUint32(at(field) + 16, true) === 0x7b,
+        name,
+      );
     }
 
     const efer = 0xd01n;
@@ -200,7 +203,12 @@ function discover(f: Ffi): Layout {
 
     probe.run(CODE.loadBadDs, 10);
     prove(probe.vector === 13, 'the exception of a bad selector');
-    const errorCode = search(FIELD.cr, contextSize - start - 128, 4, (o) => state.getUint32(at(o), true) === BAD_SELECTOR);
+    const errorCode = search(
+      FIELD.cr,
+      contextSize - start - 128,
+      4,
+      (o) => state.getUint32(at(o), true) === BAD_SELECTOR,
+    );
     const oldException = errorCode + OLD_EXCEPTION_AFTER_ERROR_CODE;
     prove(errorCode >= 0, 'the error code');
     prove(state.getInt32(at(oldException), true) === 13, 'the exception in delivery');

@@ -40,7 +40,9 @@ export function findLibrary(env: NodeJS.ProcessEnv = process.env): UnicornLibrar
   if (named) {
     const found = tryLoad(named);
     if (typeof found === 'string') {
-      throw new EngineError(`expected libunicorn >= 2.1 at ${LIBRARY_VARIABLE}=${named}, found ${found}; ${remedy}`);
+      throw new EngineError(
+        `expected libunicorn >= 2.1 at ${LIBRARY_VARIABLE}=${named}, found ${found}; ${remedy}`,
+      );
     }
     return found;
   }

@@ -95,7 +95,14 @@ export class TranslationTraps {
   #lay(block: Block, offset: number, byte: number, byteOffset: 0 | 1, last: boolean): void {
     const physical = this.#host.physicalOf(block.pc + BigInt(offset + byteOffset));
     const { ram } = this.#host;
-    this.#probe = { block, offset, physical, original: ram[physical]!, expectedEnd: offset + byteOffset + 1, last };
+    this.#probe = {
+      block,
+      offset,
+      physical,
+      original: ram[physical]!,
+      expectedEnd: offset + byteOffset + 1,
+      last,
+    };
     ram[physical] = byte;
     this.#host.retranslate(block);
   }

@@ -91,15 +91,20 @@ export class GuestMemory {
    * dirty bits. `words[0]` goes to `address`. @throws PageFault before anything is written.
    */
   systemWriteWords(paging: Paging, address: bigint, words: readonly bigint[]): void {
-    const at = words.map((_word, index) => this.#writableWord(paging, BigInt.asUintN(64, address + BigInt(8 * index))));
-    for (const [index, word] of words.entries()) this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, word), at[index]!);
+    const at = words.map((_word, index) =>
+      this.#writableWord(paging, BigInt.asUintN(64, address + BigInt(8 * index))),
+    );
+    for (const [index, word] of words.entries())
+      this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, word), at[index]!);
   }
 
   #writableWord(paging: Paging, address: bigint): number {
     const mapping = this.translate(paging, address);
     if (mapping === undefined) throw new PageFault(address, PF_ERROR.write);
-    if (!mapping.write && paging.writeProtect) throw new PageFault(address, PF_ERROR.write | PF_ERROR.present);
-    if (mapping.physical + 8 > this.#bytes.length) throw new PageFault(address, PF_ERROR.write | PF_ERROR.reserved);
+    if (!mapping.write && paging.writeProtect)
+      throw new PageFault(address, PF_ERROR.write | PF_ERROR.present);
+    if (mapping.physical + 8 > this.#bytes.length)
+      throw new PageFault(address, PF_ERROR.write | PF_ERROR.reserved);
     const last = mapping.entries.length - 1;
     for (const [level, entry] of mapping.entries.entries()) {
       const wanted = PTE.accessed | (level === last ? PTE.dirty : 0);

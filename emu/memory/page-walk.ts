@@ -88,7 +88,14 @@ const LEVELS_32: readonly Level[] = [
 export function walk(paging: Paging, address: bigint, read: ReadPhys32): Mapping | undefined {
   const low = Number(address & 0xffff_ffffn);
   if (!paging.enabled) {
-    return { physical: phys(low), available: 0x1000 - (low & 0xfff), write: true, user: true, execute: true, entries: [] };
+    return {
+      physical: phys(low),
+      available: 0x1000 - (low & 0xfff),
+      write: true,
+      user: true,
+      execute: true,
+      entries: [],
+    };
   }
   const high = Number((address >> 32n) & 0xffffn);
   const levels = paging.longMode ? LEVELS_4 : paging.pae ? LEVELS_PAE : LEVELS_32;

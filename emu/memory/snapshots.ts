@@ -44,7 +44,8 @@ export class SnapshotStore {
    * @param codePages pages with translated code that may be out of date afterwards; `codeChanged` tells whether one is.
    */
   restore(snapshot: RamSnapshot, codePages: ReadonlySet<number>): { codeChanged: boolean } {
-    if (!this.#live.has(snapshot)) throw new Error('expected a snapshot of this machine that has not been released');
+    if (!this.#live.has(snapshot))
+      throw new Error('expected a snapshot of this machine that has not been released');
     const { bytes, base } = this.#ram;
     let codeChanged = false;
     for (const page of codePages) {

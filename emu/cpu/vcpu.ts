@@ -1,0 +1,405 @@
+/**
+ * One virtual CPU: its state in the engine, its local APIC and counters, and what it is doing. `runTo` is the heart of the
+ * machine: it alternates between delivering what is pending at an instruction boundary and running up to the next boundary
+ * at which something can become pending.
+ */
+import type { LocalApic } from '../devices/local-apic.js';
+import { type CpuState, GPR } from '../engine/cpu-state.js';
+import type { Engine, RunEnd } from '../engine/engine.js';
+import type { EventBus } from '../events.js';
+import type { GuestMemory } from '../memory/guest-memory.js';
+import { type Paging, pagingOf } from '../memory/page-walk.js';
+import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
+import { cpuid } from './cpuid.js';
+import { type CpuEvent, deliver, syscall } from './delivery.js';
+import { type MsrHost, readMsr, writeMsr } from './msr.js';
+import { PerfCounter, type PerfCounterState } from './perf-counter.js';
+import { enterRealMode } from './reset.js';
+
+/** Executing; stopped by HLT; waiting for a start-up IPI after INIT; or stopped for good by a triple fault. */
+export type Activity = 'running' | 'halted' | 'wait-for-sipi' | 'shutdown';
+
+export interface VcpuParts {
+  readonly index: number;
+  readonly count: number;
+  readonly engine: Engine;
+  readonly memory: GuestMemory;
+  readonly events: EventBus;
+}
+
+/** Why `runTo` came back before its time was over. */
+export type VcpuStop = 'breakpoint' | 'bus-error' | 'shutdown' | 'requested' | 'budget';
+
+export interface VcpuSnapshot {
+  readonly state: Uint8Array;
+  readonly kept: readonly (readonly [number, bigint])[];
+  readonly perf: PerfCounterState;
+  readonly apic: ReturnType<LocalApic['capture']>;
+  readonly activity: Activity;
+  readonly nmiPending: boolean;
+  readonly time: number;
+  readonly retired: number;
+  readonly tscOffset: bigint;
+}
+
+const CS_CODE_STI = 0xfb;
+const TWO_BYTE_ESCAPE = 0x0f;
+const REX = { mask: 0xf0, prefix: 0x40 } as const;
+const CR4_TSD = 1n << 2n;
+const CR4_PCE = 1n << 8n;
+
+export class Vcpu implements MsrHost {
+  readonly index: number;
+  readonly state: CpuState;
+  readonly perf = new PerfCounter();
+  readonly kept = new Map<number, bigint>();
+  /** Set by the machine right after construction. */
+  apic!: LocalApic;
+  activity: Activity = 'wait-for-sipi';
+  nmiPending = false;
+  /** Guest time at this CPU when nothing of it is running, in nanoseconds. */
+  time = 0;
+  /** Instructions this CPU has executed. */
+  retired = 0;
+  /** The exception whose delivery ended in a shutdown. */
+  shutdownVector = -1;
+  /** Set to leave `runTo` at the next boundary. */
+  stopRequested = false;
+  #tscOffset = 0n;
+  #running = false;
+  readonly #count: number;
+  readonly #engine: Engine;
+  readonly #memory: GuestMemory;
+  readonly #events: EventBus;
+
+  constructor(parts: VcpuParts) {
+    this.index = parts.index;
+    this.#count = parts.count;
+    this.#engine = parts.engine;
+    this.#memory = parts.memory;
+    this.#events = parts.events;
+    this.state = parts.engine.newState();
+  }
+
+  get isBootProcessor(): boolean {
+    return this.index === 0;
+  }
+
+  /** Guest time at the instruction that is executing. */
+  get now(): number {
+    return this.#running ? this.time + this.#engine.retired : this.time;
+  }
+
+  get paging(): Paging {
+    const { state } = this;
+    return pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
+  }
+
+  /** What is pending has changed: a run under way ends at the next boundary. */
+  changed(): void {
+    if (this.#running) this.#engine.curtail();
+  }
+  perfChanged(): void {
+    this.changed();
+  }
+  raiseNmi(): void {
+    this.nmiPending = true; // one is latched, further ones merge with it (SDM 3A, "Handling Multiple NMIs", 6.7.1)
+    this.changed();
+  }
+  requestStop(): void {
+    this.stopRequested = true;
+    this.changed();
+  }
+
+  /** INIT: back to the wait for a start-up IPI; memory and the engine's caches stay. */
+  init(): void {
+    this.activity = 'wait-for-sipi';
+    this.nmiPending = false;
+    this.kept.clear();
+    this.apic.reset();
+    this.changed();
+  }
+
+  /** A start-up IPI starts a CPU that waits for one, and is lost on any other (SDM 3A, 9.4.4). */
+  startup(vector: number): void {
+    if (this.activity !== 'wait-for-sipi') return;
+    enterRealMode(this.state, vector);
+    this.activity = 'running';
+    this.#events.emit(
+      { kind: 'start', cpu: this.index, time: this.now, rip: BigInt(vector << 12) },
+      vector,
+      0n,
+    );
+  }
+
+  /** Whether something pending would be taken at this boundary, or wakes a halted CPU. */
+  get #wakes(): boolean {
+    if (this.nmiPending) return !this.state.nmiBlocked;
+    return this.apic.pendingVector() >= 0 && (this.state.systemFlags & RFLAGS.IF) !== 0;
+  }
+
+  /** Whether the CPU can do anything without help from outside before its APIC's deadline. */
+  get idle(): boolean {
+    return this.activity !== 'running' && !(this.activity === 'halted' && this.#wakes);
+  }
+
+  /**
+   * Executes until this CPU's time reaches `until`, at most `budget` instructions.
+   * @returns what ended it early, or `undefined`; `spent` instructions have been executed.
+   */
+  runTo(until: number, budget: number): { stop: VcpuStop | undefined; spent: number } {
+    let spent = 0;
+    while (this.time < until) {
+      if (this.stopRequested) {
+        this.stopRequested = false;
+        return { stop: 'requested', spent };
+      }
+      this.apic.advance(this.time);
+      if (this.perf.advance(this.retired)) this.apic.performanceOverflow();
+      if (this.activity !== 'running') {
+        if (this.activity !== 'halted' || !this.#wakes) {
+          this.time = Math.min(until, Math.max(this.apic.deadline, this.time + 1));
+          continue;
+        }
+        this.activity = 'running';
+      }
+      if (spent >= budget) return { stop: 'budget', spent };
+      const waiting = this.#deliverPending();
+      if (this.#isShutdown()) return { stop: 'shutdown', spent };
+      const horizon = Math.min(until, this.apic.deadline) - this.time;
+      const limit = waiting ? 1 : Math.min(horizon, budget - spent, this.perf.deadline - this.retired);
+      const { end, executed } = this.#execute(Math.max(limit, 1));
+      spent += executed;
+      if (this.#isShutdown()) return { stop: 'shutdown', spent };
+      if (end === 'breakpoint' || end === 'bus-error') return { stop: end, spent };
+    }
+    return { stop: undefined, spent };
+  }
+
+  #isShutdown(): boolean {
+    return this.activity === 'shutdown';
+  }
+
+  #execute(limit: number): { end: RunEnd; executed: number } {
+    this.#running = true;
+    try {
+      const result = this.#engine.run(this.state, limit);
+      this.time += result.executed;
+      this.retired += result.executed;
+      if (result.end === 'halt' && this.activity === 'running') {
+        this.activity = 'halted';
+        const rip = this.state.rip;
+        this.#running = false;
+        this.#events.emit({ kind: 'halt', cpu: this.index, time: this.time, rip }, 0, rip);
+      }
+      return result;
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  /**
+   * Delivers the most urgent pending event that may be taken at this boundary (SDM 3A, "Priority Among Concurrent
+   * Events", 6.9). @returns whether something pending is held back, so that the next boundary must be looked at too.
+   */
+  #deliverPending(): boolean {
+    const vector = this.apic.pendingVector();
+    if (!this.nmiPending && vector < 0) return false;
+    const { state } = this;
+    const { shadow } = state;
+    if (this.nmiPending && !state.nmiBlocked && !(shadow && !this.#shadowOfSti())) {
+      this.nmiPending = false;
+      this.#events.emit({ kind: 'nmi', cpu: this.index, time: this.time, rip: state.rip }, 0, state.rip);
+      this.#deliver({ vector: VECTOR.NMI, kind: 'nmi' });
+      return vector >= 0;
+    }
+    if (vector >= 0 && !shadow && (state.systemFlags & RFLAGS.IF) !== 0) {
+      this.apic.acknowledge(vector);
+      this.#events.emit(
+        { kind: 'interrupt', cpu: this.index, time: this.time, vector, rip: state.rip },
+        vector,
+        state.rip,
+      );
+      this.#deliver({ vector, kind: 'external' });
+      return this.nmiPending || this.apic.pendingVector() >= 0;
+    }
+    return true;
+  }
+
+  /**
+   * The engine keeps one mark for both shadows, but only the one of MOV SS and POP SS holds back NMIs (SDM 3A, "Masking Exceptions
+   * and Interrupts When Switching Stacks", 6.8.3; STI: SDM 2B). STI is one byte; it lies right before RIP.
+   */
+  #shadowOfSti(): boolean {
+    const before = this.#memory.read(
+      this.paging,
+      BigInt.asUintN(64, this.#codeAddress(this.state.rip) - 1n),
+      1,
+    );
+    return before?.[0] === CS_CODE_STI;
+  }
+
+  /** Linear address of an instruction; only outside of 64-bit mode is there a base to add. */
+  #codeAddress(rip: bigint): bigint {
+    return this.state.longMode ? rip : rip + this.state.segment('cs').base;
+  }
+
+  #deliver(event: CpuEvent): void {
+    const rip = this.state.rip;
+    const time = this.now;
+    if (event.kind === 'exception' || event.kind === 'software') {
+      const { vector, errorCode } = event;
+      this.#events.emit(
+        { kind: 'exception', cpu: this.index, time, vector, errorCode, rip },
+        vector | ((errorCode ?? 0) << 8),
+        rip,
+      );
+    }
+    const delivered = deliver(this.state, this.#memory, event);
+    if (delivered !== undefined) return;
+    this.activity = 'shutdown';
+    this.shutdownVector = event.vector;
+    this.#events.emit(
+      { kind: 'shutdown', cpu: this.index, time, rip, vector: event.vector },
+      event.vector,
+      rip,
+    );
+    this.changed();
+  }
+
+  /** From the engine: an exception or INT n. */
+  exception(vector: number): void {
+    const { state } = this;
+    if (state.softwareInterrupt) this.#deliver({ vector, kind: 'software' });
+    else if (EXCEPTIONS[vector]?.errorCode)
+      this.#deliver({ vector, kind: 'exception', errorCode: state.errorCode });
+    else this.#deliver({ vector, kind: 'exception' });
+  }
+
+  /** From the engine: SYSCALL. */
+  syscall(): void {
+    const { state } = this;
+    const number = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
+    this.#events.emit(
+      { kind: 'syscall', cpu: this.index, time: this.now, number, rip: state.rip },
+      number,
+      state.rip,
+    );
+    const kept = (msr: number): bigint => this.kept.get(msr) ?? 0n;
+    syscall(state, { star: kept(MSR.STAR), lstar: kept(MSR.LSTAR), fmask: kept(MSR.FMASK) });
+  }
+
+  /** From the engine: CPUID. */
+  cpuid(): void {
+    const { state } = this;
+    const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
+    const answer = cpuid(leaf, this.index, this.#count);
+    state.setReg(GPR.rax, BigInt(answer.eax));
+    state.setReg(GPR.rbx, BigInt(answer.ebx));
+    state.setReg(GPR.rcx, BigInt(answer.ecx));
+    state.setReg(GPR.rdx, BigInt(answer.edx >>> 0));
+  }
+
+  /** From the engine: #UD, or an instruction that traps at translation. */
+  invalidInstruction(): void {
+    const { state } = this;
+    const code = this.#memory.read(this.paging, this.#codeAddress(state.rip), 3) ?? Buffer.alloc(3);
+    const prefixes = state.longMode && (code[0]! & REX.mask) === REX.prefix ? 1 : 0;
+    const handler = code[prefixes] === TWO_BYTE_ESCAPE ? TRAPPED[code[prefixes + 1]!] : undefined;
+    if (handler === undefined) {
+      this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
+    } else if (handler(this)) {
+      state.exceptionDelivered();
+      state.rip = BigInt.asUintN(64, state.rip + BigInt(2 + prefixes));
+    } else {
+      this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
+    }
+  }
+
+  /** RDMSR and WRMSR (SDM 2B); only at CPL 0. */
+  accessMsr(direction: 'read' | 'write'): boolean {
+    const { state } = this;
+    if (state.cpl !== 0) return false;
+    const msr = Number(BigInt.asUintN(32, state.reg(GPR.rcx)));
+    const value = direction === 'read' ? readMsr(this, msr) : this.#edxEax();
+    if (value === undefined || (direction === 'write' && !writeMsr(this, msr, value))) return false;
+    if (direction === 'read') this.#setEdxEax(value);
+    this.#events.emit({ kind: 'msr', cpu: this.index, time: this.now, direction, msr, value }, msr, value);
+    return true;
+  }
+
+  /** RDTSC; CR4.TSD keeps it for CPL 0. */
+  readTimestamp(): boolean {
+    if (this.state.cpl !== 0 && (this.state.cr(4) & CR4_TSD) !== 0n) return false;
+    this.#setEdxEax(this.timestamp);
+    return true;
+  }
+
+  /** RDPMC; CR4.PCE opens it to all. There is counter 0 only. */
+  readCounter(): boolean {
+    if (this.state.cpl !== 0 && (this.state.cr(4) & CR4_PCE) === 0n) return false;
+    if (BigInt.asUintN(32, this.state.reg(GPR.rcx)) !== 0n) return false;
+    this.perf.advance(this.retired + (this.#running ? this.#engine.retired : 0));
+    this.#setEdxEax(this.perf.value);
+    return true;
+  }
+
+  #edxEax(): bigint {
+    return (BigInt.asUintN(32, this.state.reg(GPR.rdx)) << 32n) | BigInt.asUintN(32, this.state.reg(GPR.rax));
+  }
+  #setEdxEax(value: bigint): void {
+    this.state.setReg(GPR.rax, BigInt.asUintN(32, value));
+    this.state.setReg(GPR.rdx, BigInt.asUintN(32, value >> 32n));
+  }
+
+  get timestamp(): bigint {
+    return BigInt.asUintN(64, BigInt(this.now) + this.#tscOffset);
+  }
+  set timestamp(value: bigint) {
+    this.#tscOffset = value - BigInt(this.now);
+  }
+  readEngineMsr(msr: number): bigint {
+    return this.#engine.readMsr(this.state, msr);
+  }
+  writeEngineMsr(msr: number, value: bigint): void {
+    this.kept.set(msr, value);
+    this.#engine.writeMsr(this.state, msr, value);
+  }
+
+  capture(): VcpuSnapshot {
+    this.#engine.settle(this.state);
+    return {
+      state: this.state.bytes.slice(),
+      kept: [...this.kept],
+      perf: this.perf.capture(),
+      apic: this.apic.capture(),
+      activity: this.activity,
+      nmiPending: this.nmiPending,
+      time: this.time,
+      retired: this.retired,
+      tscOffset: this.#tscOffset,
+    };
+  }
+
+  reinstate(snapshot: VcpuSnapshot): void {
+    this.#engine.replace(this.state, snapshot.state);
+    this.kept.clear();
+    for (const [msr, value] of snapshot.kept) this.kept.set(msr, value);
+    this.perf.reinstate(snapshot.perf);
+    this.apic.reinstate(snapshot.apic);
+    this.activity = snapshot.activity;
+    this.nmiPending = snapshot.nmiPending;
+    this.time = snapshot.time;
+    this.retired = snapshot.retired;
+    this.stopRequested = false;
+    this.#tscOffset = snapshot.tscOffset;
+  }
+}
+
+/** The instructions behind 0F that trap at translation; false is #GP(0). */
+const TRAPPED: Readonly<Record<number, (cpu: Vcpu) => boolean>> = {
+  48: (cpu) => cpu.accessMsr('write'),
+  49: (cpu) => cpu.readTimestamp(),
+  50: (cpu) => cpu.accessMsr('read'),
+  51: (cpu) => cpu.readCounter(),
+};

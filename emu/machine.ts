@@ -1,0 +1,413 @@
+/**
+ * The front door: an x86-64 machine of 1 to 8 CPUs over one RAM. A run is a function of the image, the arguments and what is
+ * injected; the same again gives the same run, instruction for instruction.
+ *
+ * Time. One retired instruction is one nanosecond. The CPUs run in rounds; in a round each gets one turn of a fixed
+ * length, one after the other, so all clocks stay within one turn of each other. A CPU that halts sleeps until its
+ * timer or the end of its turn; when all sleep, time moves to the next timer at once.
+ */
+import { parseElf } from './boot/elf.js';
+import { type BootModule, planPvhBoot } from './boot/pvh.js';
+import { SymbolTable } from './boot/symbols.js';
+import { enterProtectedMode } from './cpu/reset.js';
+import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
+import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
+import { PortBus } from './devices/ports.js';
+import { type PowerEvent, powerDevices } from './devices/power.js';
+import { Uart, type UartState } from './devices/uart.js';
+import { Engine } from './engine/engine.js';
+import { REG } from './engine/ffi.js';
+import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
+import { EventBus, type EventKind, type MachineEvent } from './events.js';
+import { GuestMemory } from './memory/guest-memory.js';
+import { pagingOf } from './memory/page-walk.js';
+import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
+
+export const MAX_CPUS = 8;
+export const DEFAULT_RAM = 64 << 20;
+const MIN_RAM = 2 << 20;
+const MAX_RAM = 2 ** 31;
+/** Instructions of a turn. Shorter ones interleave CPUs more finely and cost about 2 µs each. */
+export const DEFAULT_TURN = 2000;
+/** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */
+const TURN_OF_ONE_CPU = 1_000_000;
+export const DEFAULT_BUDGET = 10_000_000_000;
+const COM1 = 0x3f8;
+const BROADCAST = 0xff;
+
+export interface MachineOptions {
+  /** 1 to 8; default 1. */
+  readonly cpus?: number;
+  /** Bytes of RAM, a multiple of 4 KiB; default 64 MiB. */
+  readonly ram?: number;
+  /** Instructions per turn; default 2000. */
+  readonly turn?: number;
+  /** Receives each byte that the guest sends on its first serial port. */
+  readonly console?: (byte: number) => void;
+}
+
+/** Why a run ended. */
+export type Outcome =
+  | PowerEvent
+  /** The instruction budget is spent. */
+  | { readonly kind: 'budget' }
+  /** A CPU met an exception that no handler could take, three times over. */
+  | { readonly kind: 'triple-fault'; readonly cpu: number; readonly rip: bigint; readonly vector: number }
+  /** Every CPU is halted and nothing will wake one. */
+  | { readonly kind: 'hang' }
+  /** A CPU fetched or touched physical memory that is not there. */
+  | { readonly kind: 'bus-error'; readonly cpu: number; readonly rip: bigint }
+  /** What `until` asked for has been reached; at a breakpoint the instruction has not executed yet. */
+  | { readonly kind: 'reached'; readonly cpu: number; readonly rip: bigint }
+  /** `stop` was called. */
+  | { readonly kind: 'stopped' };
+
+export type Until =
+  | { readonly symbol: string }
+  | { readonly address: bigint }
+  | { readonly event: EventKind; readonly where?: (event: MachineEvent) => boolean };
+
+/** What is given to a CPU from outside at its present instruction boundary. */
+export type Injection = { readonly nmi: true } | { readonly vector: number };
+
+export interface MachineSnapshot {
+  readonly ram: RamSnapshot;
+  readonly cpus: readonly VcpuSnapshot[];
+  readonly uart: UartState;
+  readonly events: ReturnType<EventBus['capture']>;
+  readonly cursor: number;
+  readonly turnEnd: number;
+}
+
+/** At a breakpoint: true ends the run before the instruction executes. */
+export type BreakpointHandler = (cpu: Vcpu) => boolean;
+
+export class Machine {
+  readonly cpus: readonly Vcpu[];
+  readonly memory: GuestMemory;
+  readonly events = new EventBus();
+  readonly #ram: HostMemory;
+  readonly #engine: Engine;
+  readonly #uart: Uart;
+  readonly #ports: PortBus;
+  readonly #snapshots: SnapshotStore;
+  readonly #breakpoints = new Map<bigint, BreakpointHandler>();
+  readonly #turn: number;
+  #symbols: SymbolTable | undefined;
+  #cursor = 0;
+  #turnEnd: number;
+  #power: PowerEvent | undefined;
+  /** The CPU whose code the engine is running. */
+  #active: Vcpu;
+  /** The snapshot that translated code is known to agree with. */
+  #settled: RamSnapshot | undefined;
+
+  /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
+  constructor(options: MachineOptions = {}) {
+    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    expectWhole('cpus', cpus, 1, MAX_CPUS);
+    expectWhole('ram', ram, MIN_RAM, MAX_RAM);
+    expectWhole('turn', turn, 1, Number.MAX_SAFE_INTEGER);
+    if (ram % PAGE_SIZE !== 0)
+      throw new RangeError(`expected ram to be a multiple of ${PAGE_SIZE}, found ${ram}`);
+    this.#ram = new HostMemory(ram);
+    this.memory = new GuestMemory(this.#ram);
+    this.#snapshots = new SnapshotStore(this.#ram);
+    this.#engine = new Engine(this.#ram, {
+      exception: (vector) => this.#active.exception(vector),
+      invalidInstruction: () => this.#active.invalidInstruction(),
+      syscall: () => this.#active.syscall(),
+      cpuid: () => this.#active.cpuid(),
+      portIn: (port, size) => this.#port('in', port, size, this.#ports.read(port, size)),
+      portOut: (port, size, value) => {
+        this.#ports.write(port, size, this.#port('out', port, size, value));
+      },
+      breakpoint: (address) => this.#breakpoints.get(address)?.(this.#active) ?? false,
+      codeAddress: (address) => this.#codeAddress(address),
+    });
+    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
+    this.cpus = Array.from({ length: cpus }, (_, index) => {
+      const cpu = new Vcpu({ ...parts, index });
+      cpu.apic = new LocalApic(index, {
+        now: () => cpu.now,
+        send: (ipi) => this.#send(cpu, ipi),
+        raiseNmi: () => cpu.raiseNmi(),
+        changed: () => cpu.changed(),
+      });
+      return cpu;
+    });
+    this.#active = this.cpus[0]!;
+    this.#uart = new Uart(COM1, options.console ?? (() => {}));
+    this.#ports = new PortBus([this.#uart, ...powerDevices((event) => this.#powerEvent(event))]);
+    this.#engine.mapMmio(APIC_DEFAULT_BASE, APIC_WINDOW, {
+      read: (offset) => this.#active.apic.read(offset),
+      write: (offset, _size, value) => this.#active.apic.write(offset, value),
+    });
+    this.#turn = cpus === 1 ? TURN_OF_ONE_CPU : turn;
+    this.#turnEnd = this.#turn;
+  }
+
+  /** The names of the loaded image. @throws Error when none is loaded. */
+  get symbols(): SymbolTable {
+    if (this.#symbols === undefined) throw new Error('expected a loaded image, found none; call load first');
+    return this.#symbols;
+  }
+
+  /** Instructions executed by all CPUs. */
+  get retired(): number {
+    return this.cpus.reduce((sum, cpu) => sum + cpu.retired, 0);
+  }
+
+  /**
+   * Puts an image and its modules into memory and the first CPU at its entry. `cpus=N` is put before the command line.
+   * @throws ImageError when the bytes are no ELF64 image with a PVH note, or do not fit.
+   */
+  load(image: Uint8Array, options: { commandLine?: string; modules?: readonly BootModule[] } = {}): void {
+    const elf = parseElf(image);
+    const commandLine = [`cpus=${this.cpus.length}`, options.commandLine ?? ''].join(' ').trim();
+    const plan = planPvhBoot(elf, this.#ram.size, { commandLine, modules: options.modules ?? [] });
+    this.#symbols = new SymbolTable(elf);
+    for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
+    this.#engine.flushCode();
+    const first = this.cpus[0]!;
+    enterProtectedMode(first.state, plan.entry, plan.startInfo);
+    first.activity = 'running';
+  }
+
+  /** Bytes that arrive on the first serial port. */
+  input(bytes: Uint8Array): void {
+    this.#uart.receive(bytes);
+  }
+
+  /** Runs until the guest ends, `until` is reached, or `budget` instructions (default 10^10) have been executed. */
+  run(options: { until?: Until; budget?: number } = {}): Outcome {
+    const { until } = options;
+    if (until === undefined) return this.#run(options.budget);
+    if ('event' in until) {
+      let seen: MachineEvent | undefined;
+      const unsubscribe = this.events.on(until.event, (event: MachineEvent) => {
+        if (seen !== undefined || (until.where !== undefined && !until.where(event))) return;
+        seen = event;
+        this.cpus[event.cpu]!.requestStop();
+      });
+      try {
+        const outcome = this.#run(options.budget);
+        if (seen === undefined || outcome.kind !== 'stopped') return outcome;
+        return { kind: 'reached', cpu: seen.cpu, rip: this.cpus[seen.cpu]!.state.rip };
+      } finally {
+        unsubscribe();
+      }
+    }
+    const address = 'symbol' in until ? this.symbols.require(until.symbol) : until.address;
+    const before = this.#breakpoints.get(address);
+    this.breakpoint(address, () => true);
+    try {
+      return this.#run(options.budget);
+    } finally {
+      if (before === undefined) this.removeBreakpoint(address);
+      else this.#breakpoints.set(address, before);
+    }
+  }
+
+  #run(budget = DEFAULT_BUDGET): Outcome {
+    let left = budget;
+    for (;;) {
+      const cpu = this.cpus[this.#cursor]!;
+      this.#active = cpu;
+      const { stop, spent } = cpu.runTo(this.#turnEnd, left);
+      left -= spent;
+      if (this.#power !== undefined) return this.#power;
+      if (stop !== undefined) return this.#outcomeOf(cpu, stop);
+      this.#cursor++;
+      if (this.#cursor === this.cpus.length && !this.#nextRound()) return { kind: 'hang' };
+    }
+  }
+
+  /** @returns false when no CPU will ever run again. */
+  #nextRound(): boolean {
+    this.#cursor = 0;
+    let start = this.#turnEnd;
+    if (this.cpus.every((cpu) => cpu.idle)) {
+      const wake = Math.min(...this.cpus.map((cpu) => cpu.apic.deadline));
+      if (wake === Number.POSITIVE_INFINITY) return false;
+      start = Math.max(start, wake);
+      for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
+    }
+    this.#turnEnd = start + this.#turn;
+    return true;
+  }
+
+  #outcomeOf(cpu: Vcpu, stop: VcpuStop): Outcome {
+    const { rip } = cpu.state;
+    switch (stop) {
+      case 'budget':
+        return { kind: 'budget' };
+      case 'requested':
+        return { kind: 'stopped' };
+      case 'breakpoint':
+        return { kind: 'reached', cpu: cpu.index, rip };
+      case 'bus-error':
+        return { kind: 'bus-error', cpu: cpu.index, rip };
+      case 'shutdown':
+        return { kind: 'triple-fault', cpu: cpu.index, rip, vector: cpu.shutdownVector };
+    }
+  }
+
+  /**
+   * Executes one instruction of one CPU, out of turn; an event that is pending there is delivered first. A CPU that is
+   * halted and not woken lets one nanosecond pass.
+   * @returns an outcome when the guest has ended with it.
+   */
+  step(cpu = 0): Outcome | undefined {
+    const target = this.#cpu(cpu);
+    this.#active = target;
+    const { stop } = target.runTo(target.time + 1, 1);
+    if (this.#power !== undefined) return this.#power;
+    return stop === undefined || stop === 'requested' ? undefined : this.#outcomeOf(target, stop);
+  }
+
+  /**
+   * Makes an NMI or an interrupt pending at a CPU; it is delivered before that CPU's next instruction unless it is blocked,
+   * masked or in a shadow, and then as soon as it is not.
+   */
+  inject(cpu: number, injection: Injection): void {
+    const target = this.#cpu(cpu);
+    if ('nmi' in injection) target.raiseNmi();
+    else target.apic.accept(injection.vector);
+  }
+
+  /** Ends the run under way at the next instruction boundary; for use in listeners. */
+  stop(): void {
+    this.#active.requestStop();
+  }
+
+  /** Calls `handler` whenever a CPU is about to execute the instruction at `address`. One handler an address. */
+  breakpoint(address: bigint, handler: BreakpointHandler): void {
+    this.#breakpoints.set(address, handler);
+    this.#engine.addBreakpoint(address);
+  }
+
+  removeBreakpoint(address: bigint): void {
+    this.#breakpoints.delete(address);
+    this.#engine.removeBreakpoint(address);
+  }
+
+  /** Virtual memory as a CPU sees it now; `undefined` where a byte is not mapped. */
+  read(cpu: number, address: bigint, length: number): Buffer | undefined {
+    return this.memory.read(this.#cpu(cpu).paging, address, length);
+  }
+
+  /** Writes as a debugger does, whatever the rights; code that was translated there is forgotten. */
+  write(cpu: number, address: bigint, bytes: Uint8Array): boolean {
+    const written = this.memory.write(this.#cpu(cpu).paging, address, bytes);
+    this.#engine.flushTlb();
+    this.#engine.flushCode();
+    return written;
+  }
+
+  /** The whole machine as it stands. It costs what has changed since the last one. */
+  snapshot(): MachineSnapshot {
+    const ram = this.#snapshots.take();
+    this.#engine.recentCodePages.clear();
+    this.#settled = ram;
+    return {
+      ram,
+      cpus: this.cpus.map((cpu) => cpu.capture()),
+      uart: this.#uart.capture(),
+      events: this.events.capture(),
+      cursor: this.#cursor,
+      turnEnd: this.#turnEnd,
+    };
+  }
+
+  /** Goes back to a snapshot of this machine; it can be restored again. Breakpoints and listeners stay. */
+  restore(snapshot: MachineSnapshot): void {
+    const suspects = this.#settled === snapshot.ram ? this.#engine.recentCodePages : this.#engine.codePages;
+    const { codeChanged } = this.#snapshots.restore(snapshot.ram, suspects);
+    for (const [index, cpu] of this.cpus.entries()) cpu.reinstate(snapshot.cpus[index]!);
+    this.#engine.flushTlb();
+    if (codeChanged) this.#engine.flushCode();
+    else this.#engine.recentCodePages.clear();
+    this.#settled = snapshot.ram;
+    this.#uart.reinstate(snapshot.uart);
+    this.events.reinstate(snapshot.events);
+    this.#cursor = snapshot.cursor;
+    this.#turnEnd = snapshot.turnEnd;
+    this.#power = undefined;
+  }
+
+  /** The snapshot will not be restored any more; its memory is freed. */
+  release(snapshot: MachineSnapshot): void {
+    this.#snapshots.release(snapshot.ram);
+  }
+
+  /** Frees the engine and the RAM. */
+  close(): void {
+    this.#engine.close();
+    this.#ram.close();
+  }
+
+  #cpu(index: number): Vcpu {
+    const cpu = this.cpus[index];
+    if (cpu === undefined)
+      throw new RangeError(`expected a CPU from 0 to ${this.cpus.length - 1}, found ${index}`);
+    return cpu;
+  }
+
+  #port(direction: 'in' | 'out', port: number, size: number, value: number): number {
+    const { index: cpu, now: time } = this.#active;
+    this.events.emit(
+      { kind: 'port', cpu, time, direction, port, size, value },
+      port | (size << 16),
+      BigInt(value),
+    );
+    return value;
+  }
+
+  #powerEvent(event: PowerEvent): void {
+    this.#power = event;
+    this.#active.requestStop();
+  }
+
+  #send(from: Vcpu, ipi: Ipi): void {
+    this.events.emit(
+      { kind: 'ipi', cpu: from.index, time: from.now, mode: ipi.mode, vector: ipi.vector },
+      ipi.vector,
+      0n,
+    );
+    for (const cpu of this.cpus) {
+      if (!isDestination(from, cpu, ipi.destination)) continue;
+      if (ipi.mode === 'fixed') cpu.apic.accept(ipi.vector);
+      else if (ipi.mode === 'nmi') cpu.raiseNmi();
+      else if (ipi.mode === 'init') cpu.init();
+      else cpu.startup(ipi.vector);
+    }
+  }
+
+  /** Where code lies physically, by the registers inside the engine. */
+  #codeAddress(address: bigint): number {
+    const engine = this.#engine;
+    const registers = {
+      cr0: engine.readLive(REG.CR0),
+      cr3: engine.readLive(REG.CR3),
+      cr4: engine.readLive(REG.CR4),
+    };
+    const paging = pagingOf({ ...registers, efer: engine.liveEfer });
+    const physical = this.memory.translate(paging, address)?.physical ?? -1;
+    return physical < this.memory.size ? physical : -1;
+  }
+}
+
+function isDestination(from: Vcpu, to: Vcpu, destination: Ipi['destination']): boolean {
+  if (destination === 'self') return to === from;
+  if (destination === 'all') return true;
+  if (destination === 'others') return to !== from;
+  if ('physical' in destination)
+    return destination.physical === BROADCAST || to.apic.id === destination.physical;
+  return to.apic.matchesLogical(destination.logical);
+}
+
+function expectWhole(name: string, value: number, from: number, to: number): void {
+  if (Number.isInteger(value) && value >= from && value <= to) return;
+  throw new RangeError(`expected ${name} to be a whole number from ${from} to ${to}, found ${value}`);
+}
