@@ -12,31 +12,8 @@ export interface RawRecord {
 const HEADER = 8;
 
 /**
- * The bytes between `tail` and `head` of a ring buffer, in one piece.
- * @param data the buffer's data area; position modulo its length is the place
- * @param tail position of the first byte not yet read
- * @param head position after the last byte written
- * @throws {TraceError} where head and tail cannot belong to this buffer
- */
-export function unwrap(data: Uint8Array, tail: number, head: number): Uint8Array {
-  const length = head - tail;
-  if (length < 0 || length > data.length)
-    throw new TraceError(
-      tail,
-      `expected data_head within ${data.length} bytes after data_tail, found it ${length} after`,
-    );
-  if (length === 0) return new Uint8Array(0);
-  const from = tail % data.length;
-  const out = new Uint8Array(length);
-  const first = data.subarray(from, from + length);
-  out.set(first);
-  out.set(data.subarray(0, length - first.length), first.length);
-  return out;
-}
-
-/**
- * Cuts bytes into records.
- * @param at position of the first byte
+ * Cuts bytes into records. What comes from a ring buffer has been put in one piece before (src/guest/ring.ts).
+ * @param at position of the first byte in its file or ring buffer
  * @throws {TraceError} at a record whose size is impossible or which is cut off
  */
 export function* rawRecords(bytes: Uint8Array, at = 0): Generator<RawRecord> {
