@@ -99,7 +99,10 @@ export class EventBus {
   /** @returns a function that ends the subscription. */
   on<K extends EventKind>(kind: K, listener: Listener<K>): () => void {
     let listeners = this.#listeners.get(kind);
-    if (listeners === undefined) this.#listeners.set(kind, (listeners = new Set()));
+    if (listeners === undefined) {
+      listeners = new Set();
+      this.#listeners.set(kind, listeners);
+    }
     listeners.add(listener);
     return () => listeners.delete(listener);
   }

@@ -61,7 +61,6 @@ export class Engine {
   readonly #ffi: Ffi = ffi();
   readonly #layout: Layout = layout();
   readonly #client: EngineClient;
-  readonly #ram: HostMemory;
   readonly #uc: Pointer;
   readonly #pristine: Pointer;
   readonly #callbacks: Pointer[] = [];
@@ -84,7 +83,6 @@ export class Engine {
   readonly recentCodePages = new Set<number>();
 
   constructor(ram: HostMemory, client: EngineClient) {
-    this.#ram = ram;
     this.#client = client;
     const f = this.#ffi;
     const out: [Pointer] = [null];

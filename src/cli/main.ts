@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+/** The command line: commands, and the one place where an error becomes a sentence and an exit status. */
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { ImageError } from '../../emu/boot/image-error.js';
+import { EngineError } from '../../emu/engine/library.js';
+import { bootCommand } from './boot.js';
+import { EXIT_STATUS, FileError, UsageError } from './errors.js';
+import { setupCommand } from './setup.js';
+
+const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+
+function program(): Command {
+  const root = new Command('unwindlab')
+    .description(
+      "boots x86-64 guest images, traces them, and stitches their stacks by Linux's deferred unwinding",
+    )
+    .version(version)
+    .showHelpAfterError('(--help shows what is possible)')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
+  const commands = [bootCommand(), setupCommand()];
+  for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
+  return root.exitOverride();
+}
+
+/** Which errors are the user's, by class; all others are ours. */
+const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[] = [
+  [UsageError, EXIT_STATUS.usage],
+  [ImageError, EXIT_STATUS.badImage],
+  [EngineError, EXIT_STATUS.noEngine],
+  [FileError, EXIT_STATUS.io],
+];
+
+function statusOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_STATUS.ok : EXIT_STATUS.usage;
+  const known = STATUS_OF.find(([kind]) => error instanceof kind);
+  const sentence = error instanceof Error ? error.message : String(error);
+  if (known !== undefined) {
+    process.stderr.write(`unwindlab: ${sentence}\n`);
+    return known[1];
+  }
+  const where = process.env['UNWINDLAB_DEBUG'] && error instanceof Error ? `\n${error.stack}` : '';
+  process.stderr.write(`unwindlab: internal: ${sentence.replace(/^internal: /, '')}${where}\n`);
+  return EXIT_STATUS.internal;
+}
+
+// A reader that goes away (`| head`) ends the command quietly, as it does other tools.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT_STATUS.ok);
+  throw error;
+});
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  process.exitCode = statusOf(error);
+}

@@ -1,0 +1,80 @@
+/** A guest made from files: the machine with image and modules loaded, and the names of all of them. */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { parseElf } from '../../emu/boot/elf.js';
+import { ImageError } from '../../emu/boot/image-error.js';
+import type { BootModule } from '../../emu/boot/pvh.js';
+import { SymbolTable } from '../../emu/boot/symbols.js';
+import { Machine, type MachineOptions } from '../../emu/machine.js';
+
+/** A file given by the user that cannot be read. */
+export class FileError extends Error {
+  override name = 'FileError';
+}
+
+export interface GuestFiles {
+  readonly image: string;
+  /** Each `FILE` or `FILE,ARGS`; ARGS become the program's arguments. */
+  readonly modules?: readonly string[];
+  readonly commandLine?: string;
+}
+
+export interface Guest {
+  readonly machine: Machine;
+  /** The names of a program by the name its task has, such as `hello` for hello.elf; `undefined` where there is none. */
+  symbolsOf(program: string): SymbolTable | undefined;
+}
+
+/**
+ * @throws FileError when a file cannot be read; ImageError, naming the file, when one is not what it should be;
+ *   EngineError when there is no usable libunicorn; RangeError for options out of range.
+ */
+export function openGuest(files: GuestFiles, options: MachineOptions): Guest {
+  const image = readInput(files.image);
+  const programs = new Map<string, SymbolTable>();
+  const modules = (files.modules ?? []).map((argument): BootModule => {
+    const [file, args] = splitModule(argument);
+    const bytes = readInput(file);
+    const name = programName(file);
+    programs.set(name, new SymbolTable(named(file, () => parseElf(bytes))));
+    return { bytes, commandLine: args === '' ? name : `${name} ${args}` };
+  });
+  const machine = new Machine(options);
+  try {
+    named(files.image, () => machine.load(image, { commandLine: files.commandLine ?? '', modules }));
+  } catch (error) {
+    machine.close();
+    throw error;
+  }
+  return { machine, symbolsOf: (program) => programs.get(program) };
+}
+
+/** The name that a program's task has: the file's, without its folder and `.elf`. */
+export const programName = (file: string): string => basename(file, '.elf');
+
+function splitModule(argument: string): [file: string, args: string] {
+  const comma = argument.indexOf(',');
+  return comma < 0 ? [argument, ''] : [argument.slice(0, comma), argument.slice(comma + 1)];
+}
+
+/** Bytes of a file. @throws FileError in the operating system's words. */
+export function readInput(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const reason =
+      { ENOENT: 'no such file', EISDIR: 'a folder', EACCES: 'no right to read it' }[code ?? ''] ?? code;
+    throw new FileError(`expected a readable file at ${file}, found: ${reason}`);
+  }
+}
+
+/** Puts the file's name before what is wrong with it. */
+function named<T>(file: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof ImageError) throw new ImageError(`${file}: ${error.message}`);
+    throw error;
+  }
+}
