@@ -12,20 +12,20 @@
  * STACK  getpid(4): fp_equals_sp cases main; ends: fp-below-sp
  * STACK  getpid(5): cfa_wraps; ends: cfa-not-above-sp
  * STACK  getpid(6): cfa_wraps_odd; ends: cfa-not-above-sp
- * STACK  getpid(7): cfa_odd; ends: cfa-misaligned
- * STACK  getpid(8): cfa_odd_kernel; ends: cfa-misaligned
- * STACK  getpid(9): ra_unmapped; ends: ra-unreadable
- * STACK  getpid(10): ra_behind_edge; ends: ra-unreadable
- * STACK  getpid(11): ra_kernel; ends: ra-unreadable
- * STACK  getpid(12): ra_noncanonical; ends: ra-unreadable
- * STACK  getpid(13): ra_beyond_user; ends: ra-unreadable
- * STACK  getpid(14): ra_near_wrap; ends: ra-unreadable
- * STACK  getpid(15): fp_before_edge; ends: fp-unreadable
+ * STACK  getpid(7): cfa_odd; ends: misaligned
+ * STACK  getpid(8): cfa_odd_kernel; ends: misaligned
+ * STACK  getpid(9): ra_unmapped; ends: return-address-unreadable
+ * STACK  getpid(10): ra_behind_edge; ends: return-address-unreadable
+ * STACK  getpid(11): ra_kernel; ends: return-address-unreadable
+ * STACK  getpid(12): ra_noncanonical; ends: return-address-unreadable
+ * STACK  getpid(13): ra_beyond_user; ends: return-address-unreadable
+ * STACK  getpid(14): ra_near_wrap; ends: return-address-unreadable
+ * STACK  getpid(15): fp_before_edge; ends: frame-pointer-unreadable
  * STACK  getpid(16): self_loop anchor; ends: fp-below-sp
  * STACK  getpid(17): goes_down anchor anchor; ends: fp-below-sp
- * STACK  getpid(18): second_odd anchor; ends: cfa-misaligned
+ * STACK  getpid(18): second_odd anchor; ends: misaligned
  * STACK  getpid(19): second_wraps anchor; ends: cfa-not-above-sp
- * STACK  getpid(20): second_unmapped anchor; ends: ra-unreadable
+ * STACK  getpid(20): second_unmapped anchor; ends: return-address-unreadable
  * STACK  getpid(21): any_ra 0x0 0xdeadbeefcafe 0xffffffff81000000 0x8000000000000000; ends: fp-below-sp
  * STACK  getpid(22): context_ra 0xffffffffffffff80 0xfffffffffffffd80 anchor; ends: fp-below-sp
  * STACK  getpid(23): endless anchor*600; ends: limit

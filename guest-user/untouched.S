@@ -1,6 +1,6 @@
 /* untouched - frame chains through pages that nothing has touched yet. A walk in task context faults each of them in, as
  * get_user() does, and finds what the program would find: zeros in fresh memory, the image's own bytes in its data. A walk
- * that must not fault (in an NMI) would end at the first of them with ra-unreadable.
+ * that must not fault (in an NMI) would end at the first of them with return-address-unreadable.
  *
  * RUN    untouched
  * STACK  getpid(1): fresh_page 0x0; ends: fp-below-sp

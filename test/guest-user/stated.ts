@@ -4,18 +4,17 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EndReason } from '../../src/unwind/walk.js';
 
-/** Why a frame-pointer walk ends, as `guest-user/README.md` names it. */
-export const END_REASONS = [
+/** The reasons that a STACK line may give, as the host's own walk names them. */
+export const STATED_REASONS = [
   'fp-below-sp',
   'cfa-not-above-sp',
-  'cfa-misaligned',
-  'ra-unreadable',
-  'fp-unreadable',
+  'misaligned',
+  'return-address-unreadable',
+  'frame-pointer-unreadable',
   'limit',
-] as const;
-
-export type EndReason = (typeof END_REASONS)[number];
+] as const satisfies readonly EndReason[];
 
 /** The stack at one marked point: each system call of this name with this first argument has it. */
 export interface StatedStack {
@@ -86,8 +85,8 @@ export function parseStack(text: string): StatedStack {
     throw new Error(`expected "SYSCALL(ARGUMENT): FRAME… ; ends: REASON" or "… ?", found "${text}"`);
   const stack = { syscall, argument: BigInt.asUintN(64, BigInt(argument)), entries: parseFrames(frames) };
   if (ends === undefined) return stack;
-  const reason = END_REASONS.find((known) => known === ends);
-  if (reason === undefined) throw new Error(`expected one of ${END_REASONS.join(', ')}, found "${ends}"`);
+  const reason = STATED_REASONS.find((known) => known === ends);
+  if (reason === undefined) throw new Error(`expected one of ${STATED_REASONS.join(', ')}, found "${ends}"`);
   return { ...stack, ends: reason };
 }
 
@@ -112,7 +111,7 @@ export function withinLimit(stack: StatedStack, limit: number): StatedStack {
   return { ...stack, entries: stack.entries.slice(0, limit), ends: 'limit' };
 }
 
-/** Every run that the sources in `folder` state, by image name. */
+/** Every run that the sources in `folder` state. */
 export function statedRuns(folder = 'guest-user'): StatedRun[] {
   return readdirSync(folder)
     .filter((name) => /\.[cS]$/.test(name))

@@ -45,13 +45,13 @@ def step(sp, fp):
     if cfa <= sp:
         return "cfa-not-above-sp"
     if cfa % WORD:
-        return "cfa-misaligned"
+        return "misaligned"
     ra = read_word(cfa - WORD)
     if ra is None:
-        return "ra-unreadable"
+        return "return-address-unreadable"
     saved = read_word(cfa - 2 * WORD)
     if saved is None:
-        return "fp-unreadable"
+        return "frame-pointer-unreadable"
     return ra, cfa, saved
 
 
