@@ -4,8 +4,9 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
+import { FileError } from '../lab/guest.js';
 import { bootCommand } from './boot.js';
-import { EXIT_STATUS, FileError, UsageError } from './errors.js';
+import { EXIT_STATUS, UsageError } from './errors.js';
 import { setupCommand } from './setup.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
