@@ -88,10 +88,8 @@ function loadedEnd(segment: ElfSegment, ram: number): number {
     const need = `0x${segment.physicalAddress.toString(16)}..0x${end.toString(16)}`;
     throw new ImageError(`expected a segment within ${ram >> 20} MiB of RAM, found one at ${need}`);
   }
-  if (segment.physicalAddress < BigInt(HIGH_MEMORY_START) && end > BigInt(INFO_ADDRESS)) {
-    throw new ImageError(
-      'expected a segment above 1 MiB or below the boot information at 0x90000, found one that covers it',
-    );
+  if (segment.physicalAddress < BigInt(LOW_MEMORY_END) && end > BigInt(INFO_ADDRESS)) {
+    throw new ImageError('expected no segment over the boot information at 0x90000, found one');
   }
   return Number(end);
 }
