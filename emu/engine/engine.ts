@@ -51,6 +51,8 @@ const INVALID_OPCODE = 6;
 const EFER_MSR = 0xc000_0080;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
+/** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
+const CODE_BUFFER = 32 << 20;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
 
@@ -73,6 +75,7 @@ export class Engine {
   #loaded: CpuState | undefined;
   #failure: Error | undefined;
   #translateAgain = false;
+  #priming = false;
   #stoppedAtBreakpoint = false;
   /** A run that starts at a breakpoint does not stop at it again. */
   #resumedAt: bigint | undefined;
@@ -89,6 +92,7 @@ export class Engine {
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.#uc = out[0];
     this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
+    f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     f.check(f.useExits(this.#uc), 'uc_ctl');
     this.#traps = new TranslationTraps({
@@ -117,7 +121,9 @@ export class Engine {
   #prime(): void {
     const f = this.#ffi;
     f.contextRestore(this.#uc, this.#pristine);
+    this.#priming = true;
     f.start(this.#uc, PRIMER_ADDRESS, 0n, 0n, 10);
+    this.#priming = false;
   }
 
   #addHooks(): void {
@@ -170,9 +176,9 @@ export class Engine {
         this.#guard(() => client.portOut(port, size, value), undefined),
       INSN.OUT,
     );
-    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: Pointer, block: Pointer) =>
-      this.#guard(() => this.#translated(block), undefined),
-    );
+    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: Pointer, block: Pointer) => {
+      if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
+    });
     this.#codeCallback = this.#callback('code', (_uc: Pointer, address: bigint | number) =>
       this.#guard(() => this.#atBreakpoint(BigInt(address)), undefined),
     );

@@ -44,6 +44,7 @@ const CTL_USE_EXITS = write(4, 1);
 const CTL_TB_REMOVE_CACHE = write(9, 2);
 const CTL_TB_FLUSH = write(10, 0);
 const CTL_TLB_FLUSH = write(11, 0);
+const CTL_TCG_BUFFER_SIZE = write(13, 1);
 
 /** Error codes of uc_err that the machine tells apart. */
 export const UC_ERR_OK = 0;
@@ -116,6 +117,7 @@ function bind(library: UnicornLibrary) {
     ),
     hookDel: lib.func('int uc_hook_del(void *uc, size_t hook)'),
     useExits: (uc: Pointer): number => ctl1(uc, CTL_USE_EXITS, 1),
+    codeBuffer: (uc: Pointer, bytes: number): number => ctl1(uc, CTL_TCG_BUFFER_SIZE, bytes),
     removeCode: (uc: Pointer, from: bigint, to: bigint): number => ctl2(uc, CTL_TB_REMOVE_CACHE, from, to),
     flushCode: (uc: Pointer): number => ctl0(uc, CTL_TB_FLUSH),
     flushTlb: (uc: Pointer): number => ctl0(uc, CTL_TLB_FLUSH),
