@@ -1,0 +1,51 @@
+# unwindlab: everything from a fresh checkout. `make demo` shows the main job, `make test` passes the tests.
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test bench engine images tools lint clean
+
+UNWINDLAB := node dist/src/cli/main.js
+REPORT := build/test-report.json
+
+## build: packages, compiled TypeScript, guest images, the engine's library
+build: node_modules/.installed dist/.compiled images engine
+
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+dist/.compiled: node_modules/.installed tsconfig.json tsconfig.build.json $(shell find emu src bench -name '*.ts')
+	rm -rf dist
+	npx tsc -p tsconfig.build.json
+	@touch $@
+
+engine: dist/.compiled
+	$(UNWINDLAB) setup
+
+tools:
+	@scripts/need-tools gcc:gcc as:binutils ld:binutils ar:binutils nm:binutils objdump:binutils
+
+images: kernel user
+kernel user: | tools
+include guest-kernel/build.mk
+include guest-user/build.mk
+
+## demo: samples of a program on two CPUs, kernel frames over user frames, stitched by cookie
+demo: build
+	$(UNWINDLAB) stacks build/kernel.elf --module build/user/lisp.elf --cpus 2 --append "perf.period=200000" | head -n 60
+
+## test: lint, format, types, import rules, unused code, and the suite
+test: build lint
+	@mkdir -p build
+	npx vitest run --reporter=default --reporter=json --outputFile.json=$(REPORT)
+
+lint: node_modules/.installed
+	npx biome check --error-on-warnings .
+	npx tsc --noEmit
+	npx knip
+
+## bench: speed, as ratios measured side by side
+bench: build
+	node dist/bench/main.js
+
+clean:
+	rm -rf build dist
