@@ -1,13 +1,13 @@
 /* What lisp.c runs: definitions, and titles each with an expression whose value is printed. */
 static const char source[] =
     "(define (fib n) (if (< n 2) n (+ (fib (- n 1)) (fib (- n 2)))))"
-    "fib (fib 15)"
+    "fib (fib 13)"
 
     "(define (ackermann m n)"
     "  (if (= m 0) (+ n 1)"
     "    (if (= n 0) (ackermann (- m 1) 1)"
     "      (ackermann (- m 1) (ackermann m (- n 1))))))"
-    "ackermann (ackermann 3 3)"
+    "ackermann (ackermann 2 9)"
 
     "(define (range low high) (if (< low high) (cons low (range (+ low 1) high)) nil))"
     "(define (filter keep list)"
@@ -44,7 +44,7 @@ static const char source[] =
     "      (try (+ row 1) size placed))))"
     "(define (queens size placed)"
     "  (if (= (length placed) size) 1 (try 0 size placed)))"
-    "queens (queens 6 nil)"
+    "queens (queens 5 nil)"
 
     "(define (deep n) (if (= n 0) (mark 1) (+ 1 (deep (- n 1)))))"
     "deep (deep 20)";

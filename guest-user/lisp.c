@@ -5,25 +5,25 @@
  * One call of (deep n) passes through eval, form_if, eval, arguments twice, eval, and apply.
  *
  * RUN    lisp
- * OUTPUT fib 610
- * OUTPUT ackermann 61
+ * OUTPUT fib 233
+ * OUTPUT ackermann 21
  * OUTPUT primes 46
  * OUTPUT sorted (1 7 13 14 20 24 52 58 58 65 72 75 79 84 84 94)
- * OUTPUT queens 4
+ * OUTPUT queens 10
  * OUTPUT deep 20
- * OUTPUT checksum ed3e25b695c37446
+ * OUTPUT checksum 466636a2d761e920
  * STACK  getpid(1): primitive_mark apply eval form_if eval apply \
  *                   (eval arguments arguments eval form_if eval apply)*20 eval run main _start; ends: fp-below-sp
  * EXIT   0
  *
  * RUN    lisp-nofp
- * OUTPUT fib 610
- * OUTPUT ackermann 61
+ * OUTPUT fib 233
+ * OUTPUT ackermann 21
  * OUTPUT primes 46
  * OUTPUT sorted (1 7 13 14 20 24 52 58 58 65 72 75 79 84 84 94)
- * OUTPUT queens 4
+ * OUTPUT queens 10
  * OUTPUT deep 20
- * OUTPUT checksum ed3e25b695c37446
+ * OUTPUT checksum 466636a2d761e920
  * STACK  getpid(1): primitive_mark apply ?
  * EXIT   0
  */
