@@ -1,4 +1,4 @@
-/* lisp - an interpreter of a small Lisp and some programs for it: a few million instructions in functions that call each
+/* lisp - an interpreter of a small Lisp and some programs for it: 13 million instructions in functions that call each
  * other through recursion and through pointers, as real programs do. The image `lisp` keeps its frame pointers; `lisp-nofp`
  * is the same source without them, so that the same samples end where rbp stops meaning anything.
  *
