@@ -40,6 +40,7 @@ test: build lint
 
 lint: node_modules/.installed
 	npx biome check --error-on-warnings .
+	npx oxlint --quiet
 	npx tsc --noEmit
 	npx knip
 
