@@ -14,6 +14,7 @@ import {
   registerCallback,
   releaseCallback,
   UC_ARCH_X86,
+  UC_CPU_X86_QEMU64,
   UC_ERR_EXCEPTION,
   UC_ERR_OK,
   UC_MODE_64,
@@ -91,6 +92,7 @@ export class Engine {
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.#uc = out[0];
+    f.check(f.setCpuModel(this.#uc, UC_CPU_X86_QEMU64), 'uc_ctl');
     this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
     f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');

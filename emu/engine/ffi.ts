@@ -10,6 +10,11 @@ export type Pointer = unknown;
 export const UC_ARCH_X86 = 4;
 export const UC_MODE_64 = 1 << 3;
 export const UC_PROT_ALL = 7;
+/**
+ * QEMU's basic 64-bit CPU (UC_CPU_X86_QEMU64). Not the default: that of 2.1.4 executes RDTSCP and RDRAND, whose results come from
+ * the host and would make each run another.
+ */
+export const UC_CPU_X86_QEMU64 = 0;
 
 /** Hook types (uc_hook_type). */
 export const HOOK = {
@@ -41,6 +46,7 @@ export const REG = {
 
 const write = (type: number, args: number): number => type | (args << 26) | (1 << 30);
 const CTL_USE_EXITS = write(4, 1);
+const CTL_CPU_MODEL = write(7, 1);
 const CTL_TB_REMOVE_CACHE = write(9, 2);
 const CTL_TB_FLUSH = write(10, 0);
 const CTL_TLB_FLUSH = write(11, 0);
@@ -117,6 +123,7 @@ function bind(library: UnicornLibrary) {
     ),
     hookDel: lib.func('int uc_hook_del(void *uc, size_t hook)'),
     useExits: (uc: Pointer): number => ctl1(uc, CTL_USE_EXITS, 1),
+    setCpuModel: (uc: Pointer, model: number): number => ctl1(uc, CTL_CPU_MODEL, model),
     codeBuffer: (uc: Pointer, bytes: number): number => ctl1(uc, CTL_TCG_BUFFER_SIZE, bytes),
     removeCode: (uc: Pointer, from: bigint, to: bigint): number => ctl2(uc, CTL_TB_REMOVE_CACHE, from, to),
     flushCode: (uc: Pointer): number => ctl0(uc, CTL_TB_FLUSH),

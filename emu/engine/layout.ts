@@ -12,6 +12,7 @@ import {
   registerCallback,
   releaseCallback,
   UC_ARCH_X86,
+  UC_CPU_X86_QEMU64,
   UC_MODE_64,
   UC_PROT_ALL,
   viewMemory,
@@ -93,6 +94,7 @@ class Probe {
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.uc = out[0];
+    f.check(f.setCpuModel(this.uc, UC_CPU_X86_QEMU64), 'uc_ctl');
     f.check(f.memMapPtr(this.uc, 0n, BigInt(this.ram.size), UC_PROT_ALL, this.ram.pointer), 'uc_mem_map_ptr');
     f.check(f.useExits(this.uc), 'uc_ctl');
     f.check(f.contextAlloc(this.uc, out), 'uc_context_alloc');

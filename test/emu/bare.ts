@@ -55,7 +55,8 @@ export class Bare {
 
   put64(address: number, ...values: bigint[]): void {
     const bytes = Buffer.alloc(8 * values.length);
-    values.forEach((value, index) => bytes.writeBigUInt64LE(BigInt.asUintN(64, value), 8 * index));
+    for (const [index, value] of values.entries())
+      bytes.writeBigUInt64LE(BigInt.asUintN(64, value), 8 * index);
     this.machine.memory.writePhysical(phys(address), bytes);
   }
 
