@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A process's page tables: four levels, 4 KiB pages below, the kernel's half above. SDM 3A, "4-Level Paging", 4.5. */
+#include "kernel.h"
+#include "mm.h"
+
+#define LEVELS		4
+#define ENTRIES		512
+#define TABLE_FLAGS	(PTE_PRESENT | PTE_WRITE | PTE_USER)
+#define USER_ENTRIES	(ENTRIES / 2)
+
+u64 pgd_create(void)
+{
+	u64 *pgd = page_alloc_zeroed();
+
+	if (!pgd)
+		return 0;
+	memcpy(pgd + USER_ENTRIES, init_pgd + USER_ENTRIES, USER_ENTRIES * sizeof(u64));
+	return virt_to_phys(pgd);
+}
+
+static u32 table_index(u64 address, u32 level) { return address >> (12 + 9 * level) & (ENTRIES - 1); }
+
+/* The entry that maps a user address; NULL: there is no table for it, or no memory to make one. */
+u64 *pte_find(u64 pgd, u64 address, bool create)
+{
+	u64 *table = phys_to_virt(pgd);
+
+	for (u32 level = LEVELS - 1; level; level--) {
+		u64 *entry = &table[table_index(address, level)];
+
+		if (!(*entry & PTE_PRESENT)) {
+			void *page = create ? page_alloc_zeroed() : NULL;
+
+			if (!page)
+				return NULL;
+			*entry = virt_to_phys(page) | TABLE_FLAGS;
+		}
+		table = phys_to_virt(*entry & PTE_ADDRESS);
+	}
+	return &table[table_index(address, 0)];
+}
+
+static void table_free(u64 physical, u32 level)
+{
+	u64 *table = phys_to_virt(physical);
+
+	for (u32 i = 0; i < (level == LEVELS - 1 ? USER_ENTRIES : ENTRIES); i++) {
+		if (!(table[i] & PTE_PRESENT))
+			continue;
+		if (level)
+			table_free(table[i] & PTE_ADDRESS, level - 1);
+		else
+			page_free(phys_to_virt(table[i] & PTE_ADDRESS));
+	}
+	page_free(table);
+}
+
+void pgd_free(u64 pgd) { table_free(pgd, LEVELS - 1); }
+
+/* PROT_NONE keeps its page present for the kernel only. */
+u64 pte_flags(u32 prot)
+{
+	return PTE_PRESENT | (prot & (PROT_READ | PROT_WRITE | PROT_EXEC) ? PTE_USER : 0) |
+	       (prot & PROT_WRITE ? PTE_WRITE : 0) | (prot & PROT_EXEC ? 0 : PTE_NX);
+}
