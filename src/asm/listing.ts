@@ -60,7 +60,9 @@ export async function list(image: NamedImage, options: ListingOptions = {}): Pro
 
 /** Operands as GNU writes them: no spaces, all numbers but scales in hexadecimal. */
 function attOperands(operands: string): string {
-  return operands.replaceAll(', ', ',').replace(/(^|[,$:*-])(\d)(?=$|[,(])/g, '$10x$2');
+  const hexadecimal = (_: string, before: string, digits: string): string =>
+    `${before}0x${BigInt(digits).toString(16)}`;
+  return operands.replaceAll(', ', ',').replace(/(^|[,$:*-])(\d+)(?=$|[,(])/g, hexadecimal);
 }
 
 const BRANCH = /^(j|call|loop|xbegin)/;

@@ -18,7 +18,7 @@ export class Workshop {
     return join(this.folder, name);
   }
 
-  write(name: string, text: string): string {
+  write(name: string, text: string | Uint8Array): string {
     writeFileSync(this.path(name), text);
     return this.path(name);
   }
@@ -54,9 +54,9 @@ export class Workshop {
 export const SAMPLE = `
         .pushsection .note.pvh, "a", @note
         .balign 4
-        .long 4, 4, 18
+        .long 4, 8, 18
         .asciz "Xen"
-        .long start
+        .quad start
         .popsection
         .set TASK_pid, 0x10
         .globl TASK_size

@@ -71,7 +71,7 @@ describe.skipIf(skip)(`ELF reader against binutils${toolsNote}`, () => {
   });
 
   it('finds the PVH note once, with its section header and without one', () => {
-    const isPvh = { name: 'Xen', type: 18, desc: Uint8Array.of(0, 0, 0x40, 0) };
+    const isPvh = { name: 'Xen', type: 18, desc: Uint8Array.of(0, 0, 0x40, 0, 0, 0, 0, 0) };
     expect(file.notes.filter(({ name }) => name === 'Xen')).toEqual([isPvh]);
     const headless = parseElf(stripSections(bytes));
     expect(headless.sections).toEqual([]);
