@@ -31,6 +31,7 @@ const MAX_RAM = 2 ** 31;
 export const DEFAULT_TURN = 2000;
 /** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */
 const TURN_OF_ONE_CPU = 1_000_000;
+const MAX_TURN = 1_000_000_000;
 export const DEFAULT_BUDGET = 10_000_000_000;
 const COM1 = 0x3f8;
 const BROADCAST = 0xff;
@@ -40,7 +41,7 @@ export interface MachineOptions {
   readonly cpus?: number;
   /** Bytes of RAM, a multiple of 4 KiB; default 64 MiB. */
   readonly ram?: number;
-  /** Instructions per turn; default 2000. */
+  /** Instructions per turn, at most 10^9; default 2000. */
   readonly turn?: number;
   /** Receives each byte that the guest sends on its first serial port. */
   readonly console?: (byte: number) => void;
@@ -107,7 +108,7 @@ export class Machine {
     const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
     expectWhole('ram', ram, MIN_RAM, MAX_RAM);
-    expectWhole('turn', turn, 1, Number.MAX_SAFE_INTEGER);
+    expectWhole('turn', turn, 1, MAX_TURN);
     if (ram % PAGE_SIZE !== 0)
       throw new RangeError(`expected ram to be a multiple of ${PAGE_SIZE}, found ${ram}`);
     this.#ram = new HostMemory(ram);
@@ -211,6 +212,7 @@ export class Machine {
 
   #run(budget = DEFAULT_BUDGET): Outcome {
     let left = budget;
+    if (this.#power !== undefined) return this.#power;
     for (;;) {
       const cpu = this.cpus[this.#cursor]!;
       this.#active = cpu;
@@ -228,7 +230,7 @@ export class Machine {
     this.#cursor = 0;
     let start = this.#turnEnd;
     if (this.cpus.every((cpu) => cpu.idle)) {
-      const wake = Math.min(...this.cpus.map((cpu) => cpu.apic.deadline));
+      const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
       if (wake === Number.POSITIVE_INFINITY) return false;
       start = Math.max(start, wake);
       for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
@@ -260,6 +262,7 @@ export class Machine {
    */
   step(cpu = 0): Outcome | undefined {
     const target = this.#cpu(cpu);
+    if (this.#power !== undefined) return this.#power;
     this.#active = target;
     const { stop } = target.runTo(target.time + 1, 1);
     if (this.#power !== undefined) return this.#power;

@@ -6,10 +6,11 @@
 import type { LocalApic } from '../devices/local-apic.js';
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import type { Engine, RunEnd } from '../engine/engine.js';
+import { HFLAG } from '../engine/layout.js';
 import type { EventBus } from '../events.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
-import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
+import { EFER, EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
 import { cpuid } from './cpuid.js';
 import { type CpuEvent, deliver, syscall } from './delivery.js';
 import { type MsrHost, readMsr, writeMsr } from './msr.js';
@@ -40,6 +41,8 @@ export interface VcpuSnapshot {
   readonly time: number;
   readonly retired: number;
   readonly tscOffset: bigint;
+  readonly exceptionAt: number;
+  readonly atBreakpoint: bigint | undefined;
 }
 
 const CS_CODE_STI = 0xfb;
@@ -67,6 +70,10 @@ export class Vcpu implements MsrHost {
   stopRequested = false;
   #tscOffset = 0n;
   #running = false;
+  /** Instructions retired at the last exception. */
+  #exceptionAt = -1;
+  /** The breakpoint that has ended the last run: the next one passes it. */
+  #atBreakpoint: bigint | undefined;
   readonly #count: number;
   readonly #engine: Engine;
   readonly #memory: GuestMemory;
@@ -132,10 +139,21 @@ export class Vcpu implements MsrHost {
     );
   }
 
-  /** Whether something pending would be taken at this boundary, or wakes a halted CPU. */
+  get #interruptible(): boolean {
+    return (this.state.systemFlags & RFLAGS.IF) !== 0;
+  }
+
+  /** Whether something pending wakes a halted CPU. */
   get #wakes(): boolean {
-    if (this.nmiPending) return !this.state.nmiBlocked;
-    return this.apic.pendingVector() >= 0 && (this.state.systemFlags & RFLAGS.IF) !== 0;
+    if (this.nmiPending && !this.state.nmiBlocked) return true;
+    return this.#interruptible && this.apic.pendingVector() >= 0;
+  }
+
+  /** When a CPU that is not running will wake without help from outside; infinity: never. */
+  get wakesAt(): number {
+    return this.activity === 'halted' && this.#interruptible
+      ? this.apic.timerInterruptAt
+      : Number.POSITIVE_INFINITY;
   }
 
   /** Whether the CPU can do anything without help from outside before its APIC's deadline. */
@@ -173,7 +191,9 @@ export class Vcpu implements MsrHost {
       if (this.#isShutdown()) return { stop: 'shutdown', spent };
       if (end === 'breakpoint' || end === 'bus-error') return { stop: end, spent };
     }
-    return { stop: undefined, spent };
+    if (!this.stopRequested) return { stop: undefined, spent };
+    this.stopRequested = false;
+    return { stop: 'requested', spent };
   }
 
   #isShutdown(): boolean {
@@ -183,7 +203,8 @@ export class Vcpu implements MsrHost {
   #execute(limit: number): { end: RunEnd; executed: number } {
     this.#running = true;
     try {
-      const result = this.#engine.run(this.state, limit);
+      const result = this.#engine.run(this.state, limit, this.#atBreakpoint);
+      this.#atBreakpoint = result.end === 'breakpoint' ? this.state.rip : undefined;
       this.time += result.executed;
       this.retired += result.executed;
       if (result.end === 'halt' && this.activity === 'running') {
@@ -213,7 +234,7 @@ export class Vcpu implements MsrHost {
       this.#deliver({ vector: VECTOR.NMI, kind: 'nmi' });
       return vector >= 0;
     }
-    if (vector >= 0 && !shadow && (state.systemFlags & RFLAGS.IF) !== 0) {
+    if (vector >= 0 && !shadow && this.#interruptible) {
       this.apic.acknowledge(vector);
       this.#events.emit(
         { kind: 'interrupt', cpu: this.index, time: this.time, vector, rip: state.rip },
@@ -270,6 +291,13 @@ export class Vcpu implements MsrHost {
   /** From the engine: an exception or INT n. */
   exception(vector: number): void {
     const { state } = this;
+    // A handler that cannot even be fetched raises exceptions without end and executes nothing: time must pass all the same.
+    const begun = this.retired + this.#engine.retired;
+    if (begun === this.#exceptionAt && !this.#engine.countEvent()) {
+      state.exceptionDelivered();
+      return;
+    }
+    this.#exceptionAt = this.retired + this.#engine.retired;
     if (state.softwareInterrupt) this.#deliver({ vector, kind: 'software' });
     else if (EXCEPTIONS[vector]?.errorCode)
       this.#deliver({ vector, kind: 'exception', errorCode: state.errorCode });
@@ -279,6 +307,10 @@ export class Vcpu implements MsrHost {
   /** From the engine: SYSCALL. */
   syscall(): void {
     const { state } = this;
+    if ((state.efer & EFER.SCE) === 0n || (state.hflags & HFLAG.CS64) === 0) {
+      this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
+      return;
+    }
     const number = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
     this.#events.emit(
       { kind: 'syscall', cpu: this.index, time: this.now, number, rip: state.rip },
@@ -378,6 +410,8 @@ export class Vcpu implements MsrHost {
       time: this.time,
       retired: this.retired,
       tscOffset: this.#tscOffset,
+      exceptionAt: this.#exceptionAt,
+      atBreakpoint: this.#atBreakpoint,
     };
   }
 
@@ -393,6 +427,8 @@ export class Vcpu implements MsrHost {
     this.retired = snapshot.retired;
     this.stopRequested = false;
     this.#tscOffset = snapshot.tscOffset;
+    this.#exceptionAt = snapshot.exceptionAt;
+    this.#atBreakpoint = snapshot.atBreakpoint;
   }
 }
 

@@ -117,6 +117,14 @@ export class LocalApic {
     return this.#deadline;
   }
 
+  /** When the timer will raise an interrupt that the processor's priority lets through; infinity: it will not. */
+  get timerInterruptAt(): number {
+    const lvt = this.#get(REG.lvtTimer);
+    const taken =
+      this.#enabled && (lvt & LVT_MASKED) === 0 && (lvt & 0xff) >> 4 > this.#processorPriority() >> 4;
+    return taken ? this.#deadline : Number.POSITIVE_INFINITY;
+  }
+
   /** Lets the timer fire if its time has come. */
   advance(now: number): void {
     if (now < this.#deadline) return;

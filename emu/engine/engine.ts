@@ -243,8 +243,7 @@ export class Engine {
   #atBreakpoint(address: bigint): void {
     const state = this.#loaded!;
     state.fresh = false;
-    const resumed = this.#resumedAt === address && this.retired === 0;
-    if (resumed) return;
+    if (this.#passed === address && this.retired === 0) return;
     if (this.#client.breakpoint(address)) {
       this.#stoppedAtBreakpoint = true;
       this.#ffi.stop(this.#uc);
@@ -304,9 +303,10 @@ export class Engine {
 
   /**
    * Runs `state` for at most `limit` instructions (at least 1). The instructions begun are counted; one that faults and is
-   * executed again counts twice, each iteration of a `rep` string instruction counts once.
+   * executed again counts twice, each iteration of a `rep` string instruction counts once. A breakpoint at
+   * `passed` does not stop the first instruction.
    */
-  run(state: CpuState, limit: number): { end: RunEnd; executed: number } {
+  run(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
     const f = this.#ffi;
     const book = this.#bookkeeping;
     let executed = 0;
@@ -317,9 +317,8 @@ export class Engine {
       this.#stoppedAtBreakpoint = false;
       this.#translateAgain = false;
       this.#retiredBefore = executed;
-      if (this.#breakpoints.has(rip) && executed === 0) this.#resumedAt = rip;
+      this.#passed = executed === 0 ? passed : undefined;
       const code = f.start(this.#uc, rip, 0n, 0n, limit - executed) as number;
-      this.#resumedAt = undefined;
       const counter = book.getUint32(0, true);
       const allowed = book.getUint32(8, true);
       if (this.#failure !== undefined) this.#rethrow();
@@ -327,8 +326,9 @@ export class Engine {
       executed += Math.min(counter, allowed);
       if (counter > allowed) return { end: 'limit', executed };
       if (this.#translateAgain || code === UC_ERR_EXCEPTION) {
-        if (executed >= limit) return { end: 'limit', executed };
-        continue;
+        if (counter < allowed) continue;
+        this.#traps.abandon();
+        return { end: 'limit', executed };
       }
       return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', executed };
     }
@@ -345,7 +345,20 @@ export class Engine {
     this.#bookkeeping.setUint32(8, this.#bookkeeping.getUint32(0, true), true);
   }
 
+  /**
+   * From within a hook: counts an event that came before any instruction could begin.
+   * @returns false when the limit is reached; the run then ends here.
+   */
+  countEvent(): boolean {
+    const counter = this.#bookkeeping.getUint32(0, true) + 1;
+    this.#bookkeeping.setUint32(0, counter, true);
+    if (counter <= this.#bookkeeping.getUint32(8, true)) return true;
+    this.#ffi.stop(this.#uc);
+    return false;
+  }
+
   #rethrow(): never {
+    this.#traps.abandon();
     const failure = this.#failure!;
     this.#failure = undefined;
     throw failure;

@@ -75,6 +75,13 @@ export class TranslationTraps {
     }
   }
 
+  /** The run ends before the block is translated again: the bytes become true, and the next translation starts afresh. */
+  abandon(): void {
+    if (this.#probe !== undefined) this.#host.ram[this.#probe.physical] = this.#probe.original;
+    this.#probe = undefined;
+    this.#clean = undefined;
+  }
+
   /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
   #suspect(block: Block, offset: number, probed: boolean): void {
     const { ram } = this.#host;

@@ -33,14 +33,16 @@ export function pagingOf(registers: { cr0: bigint; cr3: bigint; cr4: bigint; efe
   const cr4 = Number(registers.cr4 & 0xffff_ffffn);
   const efer = Number(registers.efer & 0xffff_ffffn);
   const pae = (cr4 & CR4_PAE) !== 0;
+  const longMode = (efer & EFER_LMA) !== 0;
+  const rootMask = longMode || !pae ? 0x000f_ffff_ffff_f000n : 0xffff_ffe0n;
   return {
     enabled: (cr0 & CR0_PG) !== 0,
     writeProtect: (cr0 & CR0_WP) !== 0,
     pae,
-    longMode: (efer & EFER_LMA) !== 0,
+    longMode,
     pse: (cr4 & CR4_PSE) !== 0,
     noExecute: (efer & EFER_NXE) !== 0,
-    root: Number(registers.cr3 & (pae ? 0x000f_ffff_ffff_ffe0n : 0xffff_f000n)),
+    root: Number(registers.cr3 & rootMask),
   };
 }
 
