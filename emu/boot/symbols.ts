@@ -1,3 +1,4 @@
+import { type VirtAddr, virt } from '../memory/address.js';
 import { type ElfFile, type ElfSection, type ElfSymbol, SHF, SHN } from './elf.js';
 import { ImageError } from './image-error.js';
 
@@ -59,8 +60,9 @@ export class SymbolTable {
   }
 
   /** The address of a symbol; undefined where there is none, and for constants. */
-  lookup(name: string): bigint | undefined {
-    return this.#byName.get(name)?.value;
+  lookup(name: string): VirtAddr | undefined {
+    const symbol = this.#byName.get(name);
+    return symbol && virt(symbol.value);
   }
 
   /** The value of an absolute symbol. */
@@ -69,7 +71,7 @@ export class SymbolTable {
   }
 
   /** The address of a symbol that must be there. @throws {ImageError} */
-  require(name: string): bigint {
+  require(name: string): VirtAddr {
     const address = this.lookup(name);
     if (address === undefined)
       throw this.#missing('symbol', name, this.#constants.has(name) ? 'a constant' : 'no such symbol');
