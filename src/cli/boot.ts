@@ -2,7 +2,7 @@
 import { fstatSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Machine } from '../../emu/machine.js';
-import { openGuest, readInput } from '../lab/guest.js';
+import { openGuest, readInput } from '../lab/open.js';
 import { runToEnd } from '../lab/run.js';
 import { addGuestOptions, type GuestOptions, guestRun } from './guest-options.js';
 import { endingOf } from './outcome.js';

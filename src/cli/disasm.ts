@@ -10,8 +10,8 @@ import {
   type Paint,
   PLAIN,
 } from '../asm/listing.js';
+import { openImage } from '../lab/open.js';
 import { UsageError } from './errors.js';
-import { openImage } from './image-file.js';
 
 interface DisasmOptions {
   readonly syntax: ListingSyntax;

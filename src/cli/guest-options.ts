@@ -7,7 +7,7 @@ import {
   MAX_CPUS,
   type MachineOptions,
 } from '../../emu/machine.js';
-import type { GuestFiles } from '../lab/guest.js';
+import type { GuestFiles } from '../lab/open.js';
 import { UsageError } from './errors.js';
 
 interface RawOptions {

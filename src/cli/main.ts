@@ -4,10 +4,12 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
-import { FileError } from '../lab/guest.js';
+import { FileError } from '../lab/open.js';
 import { bootCommand } from './boot.js';
+import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { setupCommand } from './setup.js';
+import { symbolsCommand } from './symbols.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
@@ -19,7 +21,7 @@ function program(): Command {
     .version(version)
     .showHelpAfterError('(--help shows what is possible)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
-  const commands = [bootCommand(), setupCommand()];
+  const commands = [bootCommand(), disasmCommand(), symbolsCommand(), setupCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root.exitOverride();
 }

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { type ElfFile, type ElfSymbol, SHF, SHN, SHT } from '../../emu/boot/elf.js';
-import { openImage } from './image-file.js';
+import { openImage } from '../lab/open.js';
 
 interface SymbolsOptions {
   readonly sort: 'address' | 'name' | 'size';

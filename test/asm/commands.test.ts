@@ -3,6 +3,7 @@ import { ImageError } from '../../emu/boot/image-error.js';
 import { disasmCommand } from '../../src/cli/disasm.js';
 import { UsageError } from '../../src/cli/errors.js';
 import { symbolsCommand } from '../../src/cli/symbols.js';
+import { FileError } from '../../src/lab/open.js';
 import { missingTools, SAMPLE, toolsNote, Workshop } from '../boot/build-elf.js';
 
 const COMMANDS = { disasm: disasmCommand, symbols: symbolsCommand } as const;
@@ -89,8 +90,8 @@ describe.skipIf(missingTools.length > 0)(`disasm and symbols${toolsNote}`, () =>
     ['an unknown symbol', ['image', 'nowhere'], UsageError, 'found no such symbol: nowhere'],
     ['a constant', ['image', 'TASK_pid'], UsageError, 'found a constant: TASK_pid'],
     ['a data symbol', ['image', 'counter'], UsageError, 'found one of data: counter'],
-    ['no such file', ['missing'], ImageError, 'found no such file'],
-    ['a folder', ['.'], ImageError, 'found a folder'],
+    ['no such file', ['missing'], FileError, 'found no such file'],
+    ['a folder', ['.'], FileError, 'found a folder'],
     ['a text file', ['image.S'], ImageError, 'found text'],
     ['an object file', ['image.o'], ImageError, 'expected a linked image'],
   ])('disasm refuses %s', async (_, [file, ...rest], kind, message) => {

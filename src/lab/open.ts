@@ -6,6 +6,7 @@ import { ImageError } from '../../emu/boot/image-error.js';
 import type { BootModule } from '../../emu/boot/pvh.js';
 import { SymbolTable } from '../../emu/boot/symbols.js';
 import { Machine, type MachineOptions } from '../../emu/machine.js';
+import type { NamedImage } from '../asm/code.js';
 
 /** A file given by the user that cannot be read. */
 export class FileError extends Error {
@@ -19,7 +20,7 @@ export interface GuestFiles {
   readonly commandLine?: string;
 }
 
-export interface Guest {
+export interface LoadedGuest {
   readonly machine: Machine;
   /** The names of a program by the name its task has, such as `hello` for hello.elf; `undefined` where there is none. */
   symbolsOf(program: string): SymbolTable | undefined;
@@ -29,14 +30,14 @@ export interface Guest {
  * @throws FileError when a file cannot be read; ImageError, naming the file, when one is not what it should be;
  *   EngineError when there is no usable libunicorn; RangeError for options out of range.
  */
-export function openGuest(files: GuestFiles, options: MachineOptions): Guest {
+export function openGuest(files: GuestFiles, options: MachineOptions): LoadedGuest {
   const image = readInput(files.image);
   const programs = new Map<string, SymbolTable>();
   const modules = (files.modules ?? []).map((argument): BootModule => {
     const [file, args] = splitModule(argument);
     const bytes = readInput(file);
     const name = programName(file);
-    programs.set(name, new SymbolTable(named(file, () => parseElf(bytes))));
+    programs.set(name, parseImage(file, bytes).symbols);
     return { bytes, commandLine: args === '' ? name : `${name} ${args}` };
   });
   const machine = new Machine(options);
@@ -47,6 +48,14 @@ export function openGuest(files: GuestFiles, options: MachineOptions): Guest {
     throw error;
   }
   return { machine, symbolsOf: (program) => programs.get(program) };
+}
+
+/** An image and its names, from a file. @throws FileError, ImageError naming the file. */
+export const openImage = (file: string): NamedImage => parseImage(file, readInput(file));
+
+function parseImage(file: string, bytes: Uint8Array): NamedImage {
+  const elf = named(file, () => parseElf(bytes));
+  return { file: elf, symbols: named(file, () => new SymbolTable(elf)) };
 }
 
 /** The name that a program's task has: the file's, without its folder and `.elf`. */

@@ -1,0 +1,67 @@
+/** The samples of a run as stacks: kernel frames over user frames, joined by cookie, each tracer with its own half. */
+import type { FtraceRecord } from '../trace/ftrace-record.js';
+import { Maps } from '../trace/maps.js';
+import { CONTEXT } from '../trace/perf-abi.js';
+import type { PerfDeferred, PerfRecord, PerfSample } from '../trace/perf-record.js';
+import { type StackEvent, stacks } from '../trace/stacks.js';
+import { syscallName } from '../trace/syscall-names.js';
+import { stitchComplete } from '../unwind/stitch.js';
+import type { RunningKernel } from './kernel.js';
+import type { LoadedGuest } from './open.js';
+
+/** All that the tracers wrote, in the order of commits. */
+export interface Samples {
+  readonly perf: PerfRecord[];
+  readonly ftrace: FtraceRecord[];
+}
+
+/** Starts to collect; the arrays grow while the machine runs. */
+export function collectSamples(kernel: RunningKernel): Samples {
+  const samples: Samples = { perf: [], ftrace: [] };
+  kernel.tap({
+    perf: (record) => samples.perf.push(record),
+    ftrace: (record) => samples.ftrace.push(record),
+  });
+  return samples;
+}
+
+export interface StackOptions {
+  /** Join the halves by task and cookie; otherwise they stay apart, as `perf script --no-merge-callchains` shows them. */
+  readonly merge: boolean;
+  /** How perf names the event that takes its samples. */
+  readonly perfEvent: string;
+}
+
+/** The stacks of both tracers in the order of time. */
+export function sampleStacks(
+  { perf, ftrace }: Samples,
+  guest: LoadedGuest,
+  options: StackOptions,
+): StackEvent[] {
+  const names = new Map<PerfSample, string>();
+  const sideBand = perf.filter(({ type }) => type === 'comm' || type === 'mmap' || type === 'fork');
+  const asPerf = ftrace.map((record) => perfLike(record, names));
+  const events = [perf, [...sideBand, ...asPerf]].flatMap((records) => [
+    ...stacks(byTime(records), {
+      maps: new Maps({ kernel: guest.machine.symbols, symbolsOf: (image) => guest.symbolsOf(image) }),
+      eventName: (sample) => names.get(sample) ?? options.perfEvent,
+      ...(options.merge && { stitcher: stitchComplete() }),
+    }),
+  ]);
+  return byTime(events);
+}
+
+/** Stable: what has the same time keeps its order. */
+const byTime = <T extends { readonly time: bigint }>(records: readonly T[]): T[] =>
+  [...records].sort((a, b) => (a.time < b.time ? -1 : Number(a.time > b.time)));
+
+/** An ftrace record in the shape of perf's, so that one stitcher serves both; the kernel half is empty. */
+function perfLike(record: FtraceRecord, names: Map<PerfSample, string>): PerfSample | PerfDeferred {
+  const { at, pid, tid, time, cookie } = record;
+  if (record.type === 'user_unwind_stack')
+    return { type: 'deferred', at, pid, tid, time, cookie, ips: record.ips };
+  const callchain = cookie === 0n ? [] : [CONTEXT.USER_DEFERRED, cookie];
+  const sample: PerfSample = { type: 'sample', mode: 'user', at, pid, tid, time, callchain };
+  names.set(sample, `syscalls:${record.type}_${syscallName(record.nr).name}`);
+  return sample;
+}
