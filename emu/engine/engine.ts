@@ -78,8 +78,8 @@ export class Engine {
   #translateAgain = false;
   #priming = false;
   #stoppedAtBreakpoint = false;
-  /** A run that starts at a breakpoint does not stop at it again. */
-  #resumedAt: bigint | undefined;
+  /** The breakpoint that does not stop the first instruction of the run under way. */
+  #passed: bigint | undefined;
 
   /** Physical pages that hold translated code. */
   readonly codePages = new Set<number>();
