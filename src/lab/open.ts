@@ -74,7 +74,7 @@ export function readInput(file: string): Buffer {
     const { code } = error as NodeJS.ErrnoException;
     const reason =
       { ENOENT: 'no such file', EISDIR: 'a folder', EACCES: 'no right to read it' }[code ?? ''] ?? code;
-    throw new FileError(`expected a readable file at ${file}, found: ${reason}`);
+    throw new FileError(`expected a readable file at ${file}, found ${reason}`);
   }
 }
 
