@@ -16,6 +16,8 @@ export interface CpuEvent {
   readonly kind: EventKind;
   /** Pushed for the exceptions that have one. */
   readonly errorCode?: number;
+  /** Length of the INT n, INT3 or INTO; RIP is behind it. */
+  readonly length?: number;
 }
 
 /** A further exception while an event is being delivered. */
@@ -71,6 +73,8 @@ export function deliver(state: CpuState, memory: GuestMemory, event: CpuEvent): 
       const fault = asFault(state, error);
       const next = combine(current, fault);
       if (next === undefined) return undefined;
+      // INT n that cannot be delivered is a fault of the instruction itself (SDM 2A, "INT n").
+      if (current.length !== undefined) state.rip = BigInt.asUintN(64, state.rip - BigInt(current.length));
       current = next;
     }
   }
@@ -125,10 +129,14 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
   const oldRsp = state.reg(GPR.rsp);
   const switched = code.cpl < cpl || ist !== 0;
   const rsp = switched
-    ? stackFromTss(state, memory, paging, ist === 0 ? TSS_RSP0 + 8 * code.cpl : TSS_IST1 + 8 * (ist - 1))
+    ? stackFromTss(
+        state,
+        memory,
+        paging,
+        external,
+        ist === 0 ? TSS_RSP0 + 8 * code.cpl : TSS_IST1 + 8 * (ist - 1),
+      )
     : oldRsp;
-  if (!isCanonical(rsp)) throw new DeliveryFault(VECTOR.SS, external);
-
   const rflags = state.rflags;
   const isFault = event.kind === 'exception' && EXCEPTIONS[event.vector]?.kind === 'fault';
   const frame = [
@@ -139,11 +147,13 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
     BigInt(state.selector('ss')),
   ];
   if (event.errorCode !== undefined) frame.unshift(BigInt(event.errorCode));
-  const top = (rsp & ~0xfn) - BigInt(8 * frame.length);
-  memory.systemWriteWords(paging, BigInt.asUintN(64, top), frame);
+  const top = BigInt.asUintN(64, (rsp & ~0xfn) - BigInt(8 * frame.length));
+  if (!isCanonical(top) || !isCanonical(BigInt.asUintN(64, rsp - 1n)))
+    throw new DeliveryFault(VECTOR.SS, external);
+  memory.systemWriteWords(paging, top, frame);
 
   // Nothing faults from here on.
-  state.setReg(GPR.rsp, BigInt.asUintN(64, top));
+  state.setReg(GPR.rsp, top);
   state.rip =
     BigInt(gate.readUInt16LE(0)) |
     (BigInt(gate.readUInt16LE(6)) << 16n) |
@@ -177,9 +187,15 @@ function codeSegment(
   return { flags, cpl: (flags & DESC.conforming) !== 0 ? cpl : dpl };
 }
 
-function stackFromTss(state: CpuState, memory: GuestMemory, paging: Paging, offset: number): bigint {
+function stackFromTss(
+  state: CpuState,
+  memory: GuestMemory,
+  paging: Paging,
+  external: number,
+  offset: number,
+): bigint {
   const tr = state.tr;
-  if (offset + 7 > tr.limit) throw new DeliveryFault(VECTOR.TS, tr.selector & ~3);
+  if (offset + 7 > tr.limit) throw new DeliveryFault(VECTOR.TS, (tr.selector & ~3) | external);
   return memory.systemRead(paging, BigInt.asUintN(64, tr.base + BigInt(offset)), 8).readBigUInt64LE();
 }
 

@@ -47,6 +47,8 @@ export interface VcpuSnapshot {
 
 const CS_CODE_STI = 0xfb;
 const TWO_BYTE_ESCAPE = 0x0f;
+const INT1 = 0xf1;
+const ONE_BYTE_INTERRUPT: Readonly<Record<number, number>> = { 3: 0xcc, 4: 0xce };
 const REX = { mask: 0xf0, prefix: 0x40 } as const;
 const CR4_TSD = 1n << 2n;
 const CR4_PCE = 1n << 8n;
@@ -298,10 +300,19 @@ export class Vcpu implements MsrHost {
       return;
     }
     this.#exceptionAt = this.retired + this.#engine.retired;
-    if (state.softwareInterrupt) this.#deliver({ vector, kind: 'software' });
+    if (state.softwareInterrupt)
+      this.#deliver({ vector, kind: 'software', length: this.#softwareInterruptLength(vector) });
     else if (EXCEPTIONS[vector]?.errorCode)
       this.#deliver({ vector, kind: 'exception', errorCode: state.errorCode });
     else this.#deliver({ vector, kind: 'exception' });
+  }
+
+  /** INT3 and INTO have an opcode of one byte; INT n, which can raise the same vectors, has two. */
+  #softwareInterruptLength(vector: number): number {
+    const opcode = ONE_BYTE_INTERRUPT[vector];
+    if (opcode === undefined) return 2;
+    const last = BigInt.asUintN(64, this.#codeAddress(this.state.rip) - 1n);
+    return this.#memory.read(this.paging, last, 1)?.[0] === opcode ? 1 : 2;
   }
 
   /** From the engine: SYSCALL. */
@@ -338,11 +349,15 @@ export class Vcpu implements MsrHost {
     const code = this.#memory.read(this.paging, this.#codeAddress(state.rip), 3) ?? Buffer.alloc(3);
     const prefixes = state.longMode && (code[0]! & REX.mask) === REX.prefix ? 1 : 0;
     const handler = code[prefixes] === TWO_BYTE_ESCAPE ? TRAPPED[code[prefixes + 1]!] : undefined;
-    if (handler === undefined) {
+    if (code[0] === INT1) {
+      state.rip = BigInt.asUintN(64, state.rip + 1n);
+      this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
+    } else if (handler === undefined) {
       this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
     } else if (handler(this)) {
       state.exceptionDelivered();
       state.rip = BigInt.asUintN(64, state.rip + BigInt(2 + prefixes));
+      if ((state.systemFlags & RFLAGS.TF) !== 0) this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
     } else {
       this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
     }

@@ -203,8 +203,10 @@ export class CpuState {
   get softwareInterrupt(): boolean {
     return this.#reading().getInt32(this.#layout.isInt, true) !== 0;
   }
-  /** Tells the engine that no exception is in flight; else it would make the next one a double fault. */
+  /** Tells the engine that no exception is in flight; else it would make the next one a double fault, or move RIP behind an INT n. */
   exceptionDelivered(): void {
-    this.#writing().setInt32(this.#layout.oldException, -1, true);
+    const view = this.#writing();
+    view.setInt32(this.#layout.oldException, -1, true);
+    view.setInt32(this.#layout.isInt, 0, true);
   }
 }

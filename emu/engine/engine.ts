@@ -49,6 +49,7 @@ export interface MmioWindow {
 }
 
 const INVALID_OPCODE = 6;
+const INT_N_LENGTH = 2n;
 const EFER_MSR = 0xc000_0080;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
@@ -140,8 +141,11 @@ export class Engine {
     this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
       invalidAt = this.retired;
       this.#inHook(() => {
-        if (this.#loaded!.softwareInterrupt) client.exception(INVALID_OPCODE);
-        else client.invalidInstruction();
+        const state = this.#loaded!;
+        if (state.softwareInterrupt) {
+          state.rip = BigInt.asUintN(64, state.rip + INT_N_LENGTH); // for INT 6 alone the engine leaves RIP at the instruction
+          client.exception(INVALID_OPCODE);
+        } else client.invalidInstruction();
       });
       return true;
     });

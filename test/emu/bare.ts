@@ -22,6 +22,8 @@ export const SELECTOR = {
   tss: 0x28,
 } as const;
 
+/** What the engine derives from CR4.OSFXSR when the guest sets it. */
+const HF_OSFXSR = 1 << 22;
 const PRESENT_WRITE = 3;
 const USER = 4;
 const DESCRIPTORS = [
@@ -39,6 +41,15 @@ export interface Gate {
   readonly trap?: boolean;
   readonly present?: boolean;
   readonly selector?: number;
+}
+
+export interface Frame {
+  readonly errorCode: number | undefined;
+  readonly rip: bigint;
+  readonly cs: number;
+  readonly rflags: number;
+  readonly rsp: bigint;
+  readonly ss: number;
 }
 
 export class Bare {
@@ -69,6 +80,7 @@ export class Bare {
     this.put64(AT.gdt + SELECTOR.tss, 0x0000_8900_0000_0067n | (BigInt(AT.tss) << 16n), 0n);
     this.put64(AT.tss + 4, BigInt(AT.stack + 0x8000));
     this.put64(AT.tss + 36, BigInt(AT.ist));
+    this.put64(AT.tss + 96, 0x0068_0000_0000_0000n); // the I/O map begins behind the limit: no port is open to ring 3
     this.put64(AT.pml4, BigInt(AT.pdpt | PRESENT_WRITE | USER));
     this.put64(AT.pdpt, BigInt(AT.pd | PRESENT_WRITE | USER));
     this.put64(AT.pd, BigInt(AT.pt | PRESENT_WRITE | USER), 0x20_0083n);
@@ -96,7 +108,8 @@ export class Bare {
       state.setSegment(name, { selector: SELECTOR.data, base: 0n, limit: 0xffff_ffff, flags: 0x00cf_9300 });
     }
     state.setTr({ selector: SELECTOR.tss, base: BigInt(AT.tss), limit: 0x67, flags: 0x8b00 });
-    state.hflags = (state.hflags & ~HFLAG.CPL) | HFLAG.PE | HFLAG.LMA | HFLAG.CS64 | HFLAG.CS32 | HFLAG.SS32;
+    const mode = HFLAG.PE | HFLAG.LMA | HFLAG.CS64 | HFLAG.CS32 | HFLAG.SS32;
+    state.hflags = (state.hflags & ~HFLAG.CPL) | mode | HF_OSFXSR;
     state.setReg(GPR.rsp, BigInt(rsp));
     state.rip = BigInt(rip);
     cpu.activity = 'running';
@@ -120,6 +133,55 @@ export class Bare {
       (BigInt(type) << 32n) |
       (BigInt(at >>> 16) << 48n);
     this.put64(AT.idt + 16 * vector, low, 0n);
+  }
+
+  /** What event delivery has pushed at RSP (SDM 3A, "64-Bit Mode Stack Frame", 6.14.2). */
+  frame(errorCode: boolean): Frame {
+    const at = this.reg('rsp');
+    const word = (index: number): bigint => this.get64(at + BigInt(8 * index));
+    const first = errorCode ? 1 : 0;
+    return {
+      errorCode: errorCode ? Number(word(0)) : undefined,
+      rip: word(first),
+      cs: Number(word(first + 1)),
+      rflags: Number(word(first + 2)),
+      rsp: word(first + 3),
+      ss: Number(word(first + 4)),
+    };
+  }
+
+  /** Every vector of the IDT leads to a HLT of its own: `stoppedIn` tells which one was reached. */
+  async haltingHandlers(gate: Partial<Gate> = {}): Promise<void> {
+    await this.code('.rept 256\nhlt\n.endr', AT.handlers);
+    for (let vector = 0; vector < 256; vector++) this.gate(vector, { at: AT.handlers + vector, ...gate });
+  }
+
+  /** Runs until a halting handler is reached, and gives its vector; undefined: the run ended otherwise. */
+  stoppedIn(budget = 10_000): number | undefined {
+    const { kind } = this.machine.run({ budget });
+    const vector = Number(this.cpu.state.rip) - 1 - AT.handlers;
+    return kind === 'hang' && vector >= 0 && vector < 256 ? vector : undefined;
+  }
+
+  /** Ring 3 at USER_CODE, with RFLAGS as given; the selectors are what SYSRET and IRETQ would load. */
+  enterUser(
+    rip: number = AT.userCode,
+    rflags: number = RFLAGS.reserved,
+    rsp: number = AT.userStack + 0x1000,
+  ): void {
+    const { state } = this.cpu;
+    this.enter(this.cpu, rip, rsp);
+    state.setSegment('cs', { selector: SELECTOR.userCode, base: 0n, limit: 0xffff_ffff, flags: 0x00af_fb00 });
+    for (const name of ['ss', 'ds', 'es'] as const) {
+      state.setSegment(name, {
+        selector: SELECTOR.userData,
+        base: 0n,
+        limit: 0xffff_ffff,
+        flags: 0x00cf_f300,
+      });
+    }
+    state.hflags |= HFLAG.CPL;
+    state.rflags = rflags;
   }
 
   reg(name: Gpr): bigint {
