@@ -31,6 +31,7 @@ struct madt_local_apic { u8 type, length, processor, apic; u32 flags; } __attrib
 
 #define MADT_LOCAL_APIC	0
 #define CPU_ENABLED	1
+#define RSDP_SIGNATURE	0x2052545020445352ull	/* "RSD PTR " */
 #define BIOS_START	0xe0000
 #define BIOS_END	0x100000
 
@@ -46,7 +47,7 @@ static const struct rsdp *find_rsdp(void)
 	if (acpi_rsdp)
 		return physical(acpi_rsdp, sizeof(struct rsdp));
 	for (u64 address = BIOS_START; address < BIOS_END; address += 16)
-		if (memcmp(phys_to_virt(address), "RSD PTR ", 8) == 0)
+		if (*(const u64 *)phys_to_virt(address) == RSDP_SIGNATURE)
 			return phys_to_virt(address);
 	return NULL;
 }

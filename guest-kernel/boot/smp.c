@@ -24,12 +24,13 @@ noreturn void ap_main(u32 cpu)
 
 void smp_boot(u32 cpus)
 {
+	if (cpus == 1)
+		return;
 	memcpy(phys_to_virt(TRAMPOLINE_PHYS), trampoline, trampoline_end - trampoline);
 	for (u32 cpu = 1; cpu < cpus; cpu++) {
 		struct task *idle = kernel_thread("idle", NULL, NULL);
 
 		percpu_init(cpu);
-		idle->flags |= PF_KTHREAD;
 		idle->cpu = cpu;
 		idle->on_cpu = 1;
 		ap_stack[cpu] = idle->stack + THREAD_SIZE;

@@ -42,12 +42,27 @@ void uart_drain(void)
 		cpu_relax();
 }
 
-/* The bytes that have arrived, up to `size`; 0: none. */
+/* The bytes that have arrived, up to `size`; 0: none. An END_OF_INPUT comes alone. */
 long uart_read(char *to, u64 size)
 {
+	static char held;	/* an END_OF_INPUT that followed other bytes */
 	u64 n = 0;
 
-	while (n < size && (inb(UART_LSR) & LSR_DATA))
-		to[n++] = inb(UART_DATA);
+	if (held) {
+		to[0] = held;
+		held = 0;
+		return 1;
+	}
+	while (n < size && (inb(UART_LSR) & LSR_DATA)) {
+		char c = inb(UART_DATA);
+
+		if (c == END_OF_INPUT && n) {
+			held = c;
+			return n;
+		}
+		to[n++] = c;
+		if (c == END_OF_INPUT)
+			return n;
+	}
 	return n;
 }

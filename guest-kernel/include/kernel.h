@@ -27,6 +27,7 @@ void warn_flush(void);
 void uart_init(void);
 void uart_put(const char *bytes, size_t size);
 void uart_drain(void);
+#define END_OF_INPUT 4	/* control-D, as on a terminal: the read that meets it returns 0 */
 long uart_read(char *to, u64 size);
 
 /* dev/apic.c */

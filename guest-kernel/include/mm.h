@@ -71,6 +71,7 @@ u64 mm_brk(struct mm *mm, u64 brk);
 #define PTE_PRESENT	0x1ull
 #define PTE_WRITE	0x2ull
 #define PTE_USER	0x4ull
+#define PTE_HELD	0x200ull	/* software's: not present, but a page belongs here */
 #define PTE_NX		(1ull << 63)
 #define PTE_ADDRESS	0x000ffffffffff000ull
 
@@ -80,6 +81,8 @@ u64 *pte_find(u64 pgd, u64 address, bool create);
 void pgd_free(u64 pgd);			/* with all user pages in it */
 u64 pte_flags(u32 prot);
 
+static inline bool pte_has_page(u64 pte) { return pte & (PTE_PRESENT | PTE_HELD); }
+
 /* mm/tlb.c */
 void tlb_flush_all_cpus(void);
 void tlb_flush_interrupt(void);
@@ -88,6 +91,9 @@ void tlb_flush_interrupt(void);
 long copy_from_user(void *to, const void __user *from, u64 size);
 long copy_to_user(void __user *to, const void *from, u64 size);
 long get_user_u32(u32 *value, const u32 __user *from);
+
+/* Whether the range could be user memory at all; whether it is shows when it is touched. */
+static inline bool user_range(u64 address, u64 size) { return size <= TASK_SIZE_MAX && address <= TASK_SIZE_MAX - size; }
 
 static inline long put_user_u32(u32 value, u32 __user *to) { return copy_to_user(to, &value, sizeof(value)); }
 

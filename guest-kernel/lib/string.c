@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel.h"
 
+/* Words first, then the bytes that are left: an emulator takes as long over a byte as over a word. */
 void *memcpy(void *to, const void *from, size_t size)
 {
 	void *start = to;
+	size_t words = size / 8, bytes = size % 8;
 
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) :: "memory");
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) :: "memory");
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) :: "memory");
 	return start;
 }
 
 void *memset(void *to, int byte, size_t size)
 {
 	void *start = to;
+	size_t words = size / 8, bytes = size % 8;
+	u64 pattern = (u8)byte * 0x0101010101010101ull;
 
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(byte) : "memory");
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(pattern) : "memory");
 	return start;
 }
 

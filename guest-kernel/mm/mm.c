@@ -124,7 +124,7 @@ static bool clone_pages(struct mm *to, struct mm *from, const struct vma *vma)
 			address = (address | 0x1fffff) + 1 - PAGE_SIZE;
 			continue;
 		}
-		if (!(*pte & PTE_PRESENT))
+		if (!pte_has_page(*pte))
 			continue;
 		u8 *page = page_alloc();
 		u64 *copy = page ? pte_find(to->pgd, address, true) : NULL;

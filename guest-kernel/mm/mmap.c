@@ -33,48 +33,32 @@ static bool split(struct mm *mm, u64 address)
 	return true;
 }
 
-#define PTE_STALE	0x200ull	/* not present; the page is freed after the flush. Bits 9-11 are software's */
 #define TABLE_SPAN	0x200000ull	/* what one page of entries maps */
 
-/* Call `change` on the entry of every page of [start, end) that has one; true if any call says so. */
-static bool for_each_pte(struct mm *mm, u64 start, u64 end, bool (*change)(u64 *pte, u64 flags), u64 flags)
+/* Call `change` on the entry of every page of [start, end) that has one; true if there was any. */
+static bool for_each_page(struct mm *mm, u64 start, u64 end, void (*change)(u64 *pte, u64 flags), u64 flags)
 {
-	bool changed = false;
+	bool any = false;
 
 	for (u64 address = start; address < end; address += PAGE_SIZE) {
 		u64 *pte = pte_find(mm->pgd, address, false);
 
-		if (pte)
-			changed |= change(pte, flags);
-		else
+		if (!pte) {
 			address = (address | (TABLE_SPAN - 1)) + 1 - PAGE_SIZE;
+		} else if (pte_has_page(*pte)) {
+			change(pte, flags);
+			any = true;
+		}
 	}
-	return changed;
+	return any;
 }
 
-static bool pte_take_out(u64 *pte, u64 stale)
-{
-	if (!(*pte & PTE_PRESENT))
-		return false;
-	WRITE_ONCE(*pte, (*pte & PTE_ADDRESS) | stale);
-	return true;
-}
+static void pte_change(u64 *pte, u64 flags) { WRITE_ONCE(*pte, (*pte & PTE_ADDRESS) | flags); }
 
-static bool pte_release(u64 *pte, u64 stale)
+static void pte_release(u64 *pte, u64 flags)
 {
-	if (!(*pte & stale))
-		return false;
 	page_free(phys_to_virt(*pte & PTE_ADDRESS));
-	*pte = 0;
-	return true;
-}
-
-static bool pte_protect(u64 *pte, u64 flags)
-{
-	if (!(*pte & PTE_PRESENT))
-		return false;
-	WRITE_ONCE(*pte, (*pte & PTE_ADDRESS) | flags);
-	return true;
+	WRITE_ONCE(*pte, flags);
 }
 
 static long unmap_locked(struct mm *mm, u64 start, u64 end)
@@ -94,9 +78,9 @@ static long unmap_locked(struct mm *mm, u64 start, u64 end)
 		kfree(vma);
 	}
 	/* No page is free for another use while some CPU may still reach it by its TLB. */
-	if (for_each_pte(mm, start, end, pte_take_out, PTE_STALE)) {
+	if (for_each_page(mm, start, end, pte_change, PTE_HELD)) {
 		tlb_flush_all_cpus();
-		for_each_pte(mm, start, end, pte_release, PTE_STALE);
+		for_each_page(mm, start, end, pte_release, 0);
 	}
 	return 0;
 }
@@ -178,7 +162,7 @@ long mm_protect(struct mm *mm, u64 address, u64 length, u32 prot)
 		for (struct vma *vma = mm->vmas; vma; vma = vma->next)
 			if (vma->start >= address && vma->end <= end)
 				vma->prot = prot;
-		if (for_each_pte(mm, address, end, pte_protect, pte_flags(prot)))
+		if (for_each_page(mm, address, end, pte_change, pte_flags(prot)))
 			tlb_flush_all_cpus();
 	}
 	mutex_unlock(&mm->mutex);

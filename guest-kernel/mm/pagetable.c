@@ -45,11 +45,9 @@ static void table_free(u64 physical, u32 level)
 	u64 *table = phys_to_virt(physical);
 
 	for (u32 i = 0; i < (level == LEVELS - 1 ? USER_ENTRIES : ENTRIES); i++) {
-		if (!(table[i] & PTE_PRESENT))
-			continue;
-		if (level)
+		if (level && table[i] & PTE_PRESENT)
 			table_free(table[i] & PTE_ADDRESS, level - 1);
-		else
+		else if (!level && pte_has_page(table[i]))
 			page_free(phys_to_virt(table[i] & PTE_ADDRESS));
 	}
 	page_free(table);
@@ -57,9 +55,10 @@ static void table_free(u64 physical, u32 level)
 
 void pgd_free(u64 pgd) { table_free(pgd, LEVELS - 1); }
 
-/* PROT_NONE keeps its page present for the kernel only. */
+/* Without any permission the page is out of reach, for the kernel too, but kept. */
 u64 pte_flags(u32 prot)
 {
-	return PTE_PRESENT | (prot & (PROT_READ | PROT_WRITE | PROT_EXEC) ? PTE_USER : 0) |
-	       (prot & PROT_WRITE ? PTE_WRITE : 0) | (prot & PROT_EXEC ? 0 : PTE_NX);
+	if (!prot)
+		return PTE_HELD;
+	return PTE_PRESENT | PTE_USER | (prot & PROT_WRITE ? PTE_WRITE : 0) | (prot & PROT_EXEC ? 0 : PTE_NX);
 }

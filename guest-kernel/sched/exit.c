@@ -15,7 +15,7 @@ static s32 init_status;		/* how pid 1 ended */
 /* End a process, all threads of it, with this wait status; the first status counts. sched_lock held. */
 void kill_process_locked(struct process *process, s32 status)
 {
-	if (process->exiting)
+	if (process->exiting || process->zombie)
 		return;
 	process->exiting = true;
 	process->exit_code = status;

@@ -32,6 +32,8 @@ long sys_read(u64 fd, u64 buffer, u64 size)
 
 	if (fd > LAST_FD)
 		return -EBADF;
+	if (!user_range(buffer, size))
+		return -EFAULT;
 	if (!size)
 		return 0;
 	while (!(n = uart_read(chunk, min_u64(size, CHUNK)))) {
@@ -39,6 +41,8 @@ long sys_read(u64 fd, u64 buffer, u64 size)
 		if (fatal_signal_pending())
 			return -EINTR;
 	}
+	if (chunk[0] == END_OF_INPUT)
+		return 0;
 	return copy_to_user((void *)buffer, chunk, n) ? -EFAULT : n;
 }
 
@@ -64,8 +68,8 @@ long sys_write(u64 fd, u64 buffer, u64 size)
 {
 	if (fd > LAST_FD)
 		return -EBADF;
-	if (size > INT64_MAX)
-		return -EINVAL;
+	if (!user_range(buffer, size))
+		return -EFAULT;
 	mutex_lock(&write_mutex);
 	long written = write_bytes(buffer, size);
 	mutex_unlock(&write_mutex);
@@ -75,16 +79,23 @@ long sys_write(u64 fd, u64 buffer, u64 size)
 long sys_writev(u64 fd, u64 vectors, u64 count)
 {
 	const struct iovec *from = (const void *)vectors;
+	struct iovec vector;
 	long total = 0, n = 0;
 
 	if (fd > LAST_FD)
 		return -EBADF;
 	if (count > MAX_VECTORS)
 		return -EINVAL;
+	for (u64 i = 0; i < count; i++) {	/* nothing is written if a vector is bad */
+		if (copy_from_user(&vector, from + i, sizeof(vector)))
+			return -EFAULT;
+		if ((s64)vector.size < 0)
+			return -EINVAL;
+		if (!user_range(vector.base, vector.size))
+			return -EFAULT;
+	}
 	mutex_lock(&write_mutex);
 	for (u64 i = 0; i < count; i++) {
-		struct iovec vector;
-
 		n = copy_from_user(&vector, from + i, sizeof(vector)) ? -EFAULT : write_bytes(vector.base, vector.size);
 		if (n < 0)
 			break;
@@ -93,5 +104,5 @@ long sys_writev(u64 fd, u64 vectors, u64 count)
 			break;
 	}
 	mutex_unlock(&write_mutex);
-	return total ? total : n < 0 ? n : 0;
+	return total ? total : n;
 }

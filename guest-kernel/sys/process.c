@@ -45,6 +45,18 @@ static bool ignored(u64 signal)
 /* Signals that stop a task on Linux; there is no stopping here. */
 static bool stops(u64 signal) { return signal >= SIGSTOP && signal <= SIGTTOU; }
 
+/* A child that has ended and not been waited for still has its pid. sched_lock held. */
+static struct process *zombie_child(s32 tgid)
+{
+	list_for_each(pos, &current->process->children) {
+		struct process *child = list_entry(pos, struct process, sibling);
+
+		if (child->zombie && child->tgid == (u32)tgid)
+			return child;
+	}
+	return NULL;
+}
+
 /*
  * Any other signal ends the process. tid: a thread of it, or 0; tgid: the process, or 0. There are no process
  * groups, so only a positive pid names anything.
@@ -52,9 +64,8 @@ static bool stops(u64 signal) { return signal >= SIGSTOP && signal <= SIGTTOU; }
 static long send_signal(s32 tgid, s32 tid, u64 signal)
 {
 	struct process *process = NULL;
+	bool valid = signal <= NSIG && !stops(signal);
 
-	if (signal > NSIG || stops(signal))
-		return -EINVAL;
 	u64 flags = spin_lock_irqsave(&sched_lock);
 	list_for_each(pos, &all_tasks) {
 		struct task *task = list_entry(pos, struct task, task_link);
@@ -64,10 +75,12 @@ static long send_signal(s32 tgid, s32 tid, u64 signal)
 			break;
 		}
 	}
-	if (process && signal && !ignored(signal))
+	if (!process)
+		process = zombie_child(tgid ? tgid : tid);
+	if (process && valid && signal && !ignored(signal))
 		kill_process_locked(process, signal);
 	spin_unlock_irqrestore(&sched_lock, flags);
-	return process ? 0 : -ESRCH;
+	return !process ? -ESRCH : valid ? 0 : -EINVAL;
 }
 
 long sys_kill(u64 pid, u64 signal) { return (s32)pid > 0 ? send_signal(pid, 0, signal) : -ESRCH; }
