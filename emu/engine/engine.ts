@@ -186,7 +186,7 @@ export class Engine {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
     this.#codeCallback = this.#callback('code', (_uc: Pointer, address: bigint | number) =>
-      this.#guard(() => this.#atBreakpoint(BigInt(address)), undefined),
+      this.#guard(() => this.#atBreakpoint(unsigned(address)), undefined),
     );
   }
 
@@ -409,7 +409,7 @@ export class Engine {
     const write = this.#callback(
       'mmioWrite',
       (_uc: Pointer, offset: bigint | number, bytes: number, value: bigint | number) =>
-        this.#guard(() => window.write(Number(offset), bytes, Number(value)), undefined),
+        this.#guard(() => window.write(Number(offset), bytes, Number(unsigned(value))), undefined),
     );
     const f = this.#ffi;
     f.check(f.mmioMap(this.#uc, BigInt(address), BigInt(size), read, null, write, null), 'uc_mmio_map');
@@ -465,3 +465,6 @@ export class Engine {
 function sameAddressSpace(a: CpuState, b: CpuState): boolean {
   return a.cr(3) === b.cr(3) && a.cr(0) === b.cr(0) && a.cr(4) === b.cr(4) && a.efer === b.efer;
 }
+
+/** koffi hands a C callback's u64 with its top bit set over as a negative number. */
+const unsigned = (value: bigint | number): bigint => BigInt.asUintN(64, BigInt(value));
