@@ -75,3 +75,11 @@ export function guestRun(image: string, raw: RawOptions): GuestRun {
 }
 
 export type GuestOptions = RawOptions;
+
+/** The kernel command line with `word` (`key=value`) added, unless the user has given that key. */
+export function withWord(commandLine: string, word: string): string {
+  const key = word.slice(0, word.indexOf('=') + 1);
+  return commandLine.split(/\s+/).some((given) => given.startsWith(key))
+    ? commandLine
+    : `${word} ${commandLine}`.trim();
+}

@@ -9,6 +9,7 @@ import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { setupCommand } from './setup.js';
+import { stacksCommand } from './stacks.js';
 import { symbolsCommand } from './symbols.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
@@ -21,7 +22,7 @@ function program(): Command {
     .version(version)
     .showHelpAfterError('(--help shows what is possible)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
-  const commands = [bootCommand(), disasmCommand(), symbolsCommand(), setupCommand()];
+  const commands = [bootCommand(), stacksCommand(), disasmCommand(), symbolsCommand(), setupCommand()];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root.exitOverride();
 }

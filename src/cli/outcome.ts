@@ -51,3 +51,10 @@ export function endingOf(outcome: Outcome, machine: Machine): Ending {
       return { status: INTERRUPTED, sentence: 'interrupted' };
   }
 }
+
+/** Tells what went wrong, if anything, and sets the exit status. */
+export function finish(outcome: Outcome, machine: Machine): void {
+  const { status, sentence } = endingOf(outcome, machine);
+  if (sentence !== undefined) process.stderr.write(`unwindlab: ${sentence}\n`);
+  process.exitCode = status;
+}

@@ -1,0 +1,62 @@
+/** What all commands that run a guest do alike: open it, connect console and stdin, run it, hear Ctrl-C, close it. */
+import { fstatSync } from 'node:fs';
+import type { Machine, Outcome } from '../../emu/machine.js';
+import { type LoadedGuest, openGuest, readInput } from '../lab/open.js';
+import { runToEnd } from '../lab/run.js';
+import { ConsoleOutput } from './console-output.js';
+import type { GuestRun } from './guest-options.js';
+
+export interface GuestRunner {
+  /** Receives the serial console. */
+  console(bytes: Buffer): void;
+  /** Called before the first instruction. */
+  prepare?(guest: LoadedGuest): void;
+  /** Called when the guest has ended and its memory can still be read. */
+  finished(outcome: Outcome, guest: LoadedGuest): void;
+}
+
+export async function runGuest({ files, options, budget }: GuestRun, runner: GuestRunner): Promise<void> {
+  const output = new ConsoleOutput((bytes) => runner.console(bytes));
+  const guest = openGuest(files, { ...options, console: output.put });
+  const detachInput = attachInput(guest.machine);
+  let interrupted = false;
+  const onInterrupt = (): void => {
+    interrupted = true;
+  };
+  process.on('SIGINT', onInterrupt);
+  try {
+    runner.prepare?.(guest);
+    const outcome = await runToEnd(guest.machine, {
+      budget,
+      interrupted: () => {
+        output.flush();
+        return interrupted;
+      },
+    });
+    output.flush();
+    runner.finished(outcome, guest);
+  } finally {
+    process.off('SIGINT', onInterrupt);
+    detachInput();
+    guest.machine.close();
+  }
+}
+
+const STDIN = 0;
+
+/**
+ * A file is given to the guest as a whole before it starts, which keeps the run repeatable; a terminal or a pipe as it comes.
+ * @returns what ends the connection.
+ */
+function attachInput(machine: Machine): () => void {
+  const { stdin } = process;
+  const kind = fstatSync(STDIN);
+  if (kind.isFile()) machine.input(readInput('/dev/stdin'));
+  if (!stdin.isTTY && !kind.isFIFO()) return () => {};
+  const onData = (bytes: Buffer): void => machine.input(bytes);
+  stdin.on('data', onData);
+  return () => {
+    stdin.off('data', onData);
+    stdin.destroy();
+  };
+}
