@@ -226,27 +226,23 @@ export class Vcpu implements MsrHost {
    * Events", 6.9). @returns whether something pending is held back, so that the next boundary must be looked at too.
    */
   #deliverPending(): boolean {
-    const vector = this.apic.pendingVector();
-    if (!this.nmiPending && vector < 0) return false;
     const { state } = this;
-    const { shadow } = state;
-    if (this.nmiPending && !state.nmiBlocked && !(shadow && !this.#shadowOfSti())) {
+    if (this.nmiPending && !state.nmiBlocked && !(state.shadow && !this.#shadowOfSti())) {
       this.nmiPending = false;
       this.#events.emit({ kind: 'nmi', cpu: this.index, time: this.time, rip: state.rip }, 0, state.rip);
       this.#deliver({ vector: VECTOR.NMI, kind: 'nmi' });
-      return vector >= 0;
     }
-    if (vector >= 0 && !shadow && this.#interruptible) {
-      this.apic.acknowledge(vector);
-      this.#events.emit(
-        { kind: 'interrupt', cpu: this.index, time: this.time, vector, rip: state.rip },
-        vector,
-        state.rip,
-      );
-      this.#deliver({ vector, kind: 'external' });
-      return this.nmiPending || this.apic.pendingVector() >= 0;
-    }
-    return true;
+    const vector = this.apic.pendingVector();
+    if (vector < 0 || this.#isShutdown()) return this.nmiPending;
+    if (state.shadow || !this.#interruptible) return true;
+    this.apic.acknowledge(vector);
+    this.#events.emit(
+      { kind: 'interrupt', cpu: this.index, time: this.time, vector, rip: state.rip },
+      vector,
+      state.rip,
+    );
+    this.#deliver({ vector, kind: 'external' });
+    return this.nmiPending || this.apic.pendingVector() >= 0;
   }
 
   /**

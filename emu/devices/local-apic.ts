@@ -80,6 +80,7 @@ export interface LocalApicState {
   readonly deadline: number;
   readonly started: number;
   readonly enabled: boolean;
+  readonly errors: number;
 }
 
 export class LocalApic {
@@ -93,6 +94,8 @@ export class LocalApic {
   #started = 0;
   /** Software enable (bit 8 of the spurious-interrupt register). */
   #enabled = false;
+  /** Errors since the last write to the error status register. */
+  #errors = 0;
 
   constructor(id: number, wires: LocalApicWires) {
     this.id = id;
@@ -110,6 +113,7 @@ export class LocalApic {
     this.#isr.fill(0);
     this.#deadline = Number.POSITIVE_INFINITY;
     this.#enabled = false;
+    this.#errors = 0;
   }
 
   /** When `advance` has something to do next. */
@@ -141,9 +145,15 @@ export class LocalApic {
 
   /** A fixed interrupt arrives; one that is already requested merges with it. */
   accept(vector: number): void {
-    if (vector < LOWEST_LEGAL_VECTOR) this.#set(REG.esr, this.#get(REG.esr) | ESR_RECEIVE_ILLEGAL);
+    if (vector < LOWEST_LEGAL_VECTOR) this.#error(ESR_RECEIVE_ILLEGAL);
     else if (this.#enabled) this.#irr[vector >>> 5]! |= 1 << (vector & 31);
     this.#wires.changed();
+  }
+
+  #error(bit: number): void {
+    this.#errors |= bit;
+    const lvt = this.#get(REG.lvtError);
+    if ((lvt & LVT_MASKED) === 0 && (lvt & 0xff) >= LOWEST_LEGAL_VECTOR) this.accept(lvt & 0xff);
   }
 
   /** The performance counter has overflowed: its LVT entry is delivered and masks itself (SDM 3A, 11.5.1). */
@@ -236,7 +246,8 @@ export class LocalApic {
         if (!this.#enabled) for (const lvt of LVT_ENTRIES) this.#set(lvt, this.#get(lvt) | LVT_MASKED);
         break;
       case REG.esr:
-        this.#set(offset, 0);
+        this.#set(offset, this.#errors); // a write shows what has gathered since the last one (11.5.3)
+        this.#errors = 0;
         break;
       case REG.icrLow:
         this.#set(offset, value & ~(1 << 12));
@@ -276,7 +287,7 @@ export class LocalApic {
     const deassert = mode === 'init' && (low & (1 << 14)) === 0;
     if (deassert) return;
     if (mode === 'fixed' && vector < LOWEST_LEGAL_VECTOR) {
-      this.#set(REG.esr, this.#get(REG.esr) | ESR_SEND_ILLEGAL);
+      this.#error(ESR_SEND_ILLEGAL);
       return;
     }
     const target = this.#get(REG.icrHigh) >>> 24;
@@ -298,6 +309,7 @@ export class LocalApic {
       deadline: this.#deadline,
       started: this.#started,
       enabled: this.#enabled,
+      errors: this.#errors,
     };
   }
 
@@ -309,6 +321,7 @@ export class LocalApic {
     this.#deadline = state.deadline;
     this.#started = state.started;
     this.#enabled = state.enabled;
+    this.#errors = state.errors;
   }
 }
 

@@ -1,6 +1,9 @@
 /**
  * A 16550A serial port (National Semiconductor PC16550D data sheet, table II "Summary of Registers"). It sends at once, so the
  * transmitter is always empty; what it receives waits in a queue. No interrupt line is wired to a CPU here: guests poll.
+ *
+ * The line is patient: a byte reaches the receiver only when the guest looks for it. So a guest that clears the FIFOs while it
+ * sets the port up loses nothing that was sent to it before.
  */
 import type { PortDevice } from './ports.js';
 
@@ -42,7 +45,7 @@ export class Uart implements PortDevice {
 
   /** Bytes that arrive on the line. */
   receive(bytes: Uint8Array): void {
-    this.#input.push(...bytes);
+    for (const byte of bytes) this.#input.push(byte);
   }
 
   get #divisorLatched(): boolean {
@@ -79,7 +82,6 @@ export class Uart implements PortDevice {
     else if (offset === REGISTER.data) this.#transmit(byte);
     else if (offset !== REGISTER.lineStatus && offset !== REGISTER.modemStatus)
       this.#registers[offset] = byte;
-    if (offset === REGISTER.fifoControl && (byte & 2) !== 0) this.#input = [];
   }
 
   capture(): UartState {
