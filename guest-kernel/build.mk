@@ -24,7 +24,7 @@ KERNEL_CFLAGS := -std=gnu17 -ffreestanding -O2 -g -Wall -Wextra -Werror \
 	-mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
 	-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
 	-fno-strict-aliasing -fno-builtin -fno-jump-tables
-KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none -T $(K)/kernel.ld
+KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none -T $(KOBJ)/kernel.ld
 
 .PHONY: kernel kernel-clean
 kernel: build/kernel.elf $(KERNEL_ELF) build/kernel.lst build/kernel.map.txt
@@ -38,9 +38,13 @@ build/kernel.lst: $(KERNEL_ELF)
 build/kernel.map.txt: $(KERNEL_ELF)
 	$(KERNEL_NM) -n -S $< > $@
 
-$(KERNEL_ELF): $(KERNEL_OBJS) $(K)/kernel.ld
+$(KERNEL_ELF): $(KERNEL_OBJS) $(KOBJ)/kernel.ld
 	@echo "  LD      $@"
 	@$(KERNEL_LD) $(KERNEL_LDFLAGS) -o $@ $(KERNEL_OBJS)
+
+$(KOBJ)/kernel.ld: $(K)/kernel.lds $(K)/include/layout.h
+	@mkdir -p $(@D)
+	@$(KERNEL_CC) $(filter -I% -D%,$(KERNEL_CPPFLAGS)) -E -P -x c $< -o $@
 
 $(KOBJ)/%.c.o: $(K)/%.c
 	@mkdir -p $(@D)

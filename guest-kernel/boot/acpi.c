@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The list of CPUs from the ACPI MADT (ACPI 6.5, 5.2.5 RSDP, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.12 MADT). */
+/*
+ * The list of CPUs from the ACPI MADT (ACPI 6.5, 5.2.5 RSDP, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.12 MADT).
+ */
 #include "kernel.h"
 #include "mm.h"
 
@@ -86,7 +88,9 @@ u32 acpi_find_cpus(void)
 	for (const u8 *entry = madt->entries; entry + 2 <= end && entry[1] >= 2; entry += entry[1]) {
 		const struct madt_local_apic *cpu = (const void *)entry;
 
-		if (cpu->type == MADT_LOCAL_APIC && cpu->flags & CPU_ENABLED && cpu->apic != own && count < MAX_CPUS)
+		if (cpu->type != MADT_LOCAL_APIC || !(cpu->flags & CPU_ENABLED) || cpu->apic == own)
+			continue;
+		if (count < MAX_CPUS)
 			cpu_apic_id[count++] = cpu->apic;
 	}
 	return count;

@@ -9,7 +9,10 @@ void command_line_set(const char *text)
 	string_copy(command_line, text, sizeof(command_line));
 }
 
-/* The value of NAME=VALUE; false, and value untouched, if the line has no such word. The last one counts. */
+/*
+ * The value of NAME=VALUE; false, and value untouched, if the line has no such word. The last one
+ * counts.
+ */
 bool command_line_word(const char *name, char *value, size_t size)
 {
 	size_t name_length = strlen(name);
@@ -20,7 +23,8 @@ bool command_line_word(const char *name, char *value, size_t size)
 
 		while (word[length] && word[length] != ' ')
 			length++;
-		if (length > name_length && memcmp(word, name, name_length) == 0 && word[name_length] == '=') {
+		if (length > name_length && word[name_length] == '=' &&
+		    memcmp(word, name, name_length) == 0) {
 			size_t n = min_u64(length - name_length - 1, size - 1);
 
 			memcpy(value, word + name_length + 1, n);

@@ -82,8 +82,8 @@ FUNC boot_cpu_64
 END boot_cpu_64
 
 # ap_cpu_64 - find out which CPU this is, take its stack and per-CPU area, enter C.
-#   The initial APIC id names the CPU (SDM 2A, CPUID leaf 1, EBX[31:24]); smp_boot() wrote cpu_apic_id and
-#   ap_stack before it sent the SIPI.
+#   The initial APIC id names the CPU (SDM 2A, CPUID leaf 1, EBX[31:24]); smp_boot() wrote
+#   cpu_apic_id and ap_stack before it sent the SIPI.
 FUNC ap_cpu_64
 	movq	$1f, %rax
 	jmp	*%rax
@@ -118,7 +118,10 @@ FUNC percpu_use
 	movl	%eax, %gs
 	testl	%esi, %esi
 	jnz	1f
-	/* The copy is named by its direct-map address, so that GS base has its top bit set: NMI entry asks that. */
+	/*
+	 * The copy is named by its direct-map address, so that GS base has its top bit set: NMI
+	 * entry asks that.
+	 */
 	movq	$percpu_areas, %rax
 	subq	$KERNEL_BASE, %rax
 	movabsq	$DIRECT_MAP, %rcx

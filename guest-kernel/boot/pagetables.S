@@ -22,7 +22,6 @@
 #define LARGE		0x80
 #define NX		(1 << 63)
 #define TABLE		(PRESENT | WRITE)
-#define LARGE_PAGE	0x200000
 
 	.section .data.page_aligned, "aw"
 
@@ -68,7 +67,7 @@ END kernel_pud
 OBJECT identity_pmd, PAGE_SIZE
 	.set	index, 0
 	.rept	4 * 512
-	.quad	index * LARGE_PAGE + LARGE + TOUCHED + TABLE
+	.quad	index * LARGE_PAGE_SIZE + LARGE + TOUCHED + TABLE
 	.set	index, index + 1
 	.endr
 END identity_pmd
@@ -76,18 +75,18 @@ END identity_pmd
 OBJECT direct_pmd, PAGE_SIZE
 	.set	index, 0
 	.rept	4 * 512
-	.quad	index * LARGE_PAGE + LARGE + TOUCHED + TABLE + NX
+	.quad	index * LARGE_PAGE_SIZE + LARGE + TOUCHED + TABLE + NX
 	.set	index, index + 1
 	.endr
 END direct_pmd
 
 OBJECT kernel_pmd, PAGE_SIZE
-	.fill	KERNEL_PHYS / LARGE_PAGE, 8, 0
+	.fill	KERNEL_PHYS / LARGE_PAGE_SIZE, 8, 0
 	.quad	KERNEL_PHYS + LARGE + TOUCHED + PRESENT
-	.quad	KERNEL_PHYS + LARGE_PAGE + LARGE + TOUCHED + PRESENT + NX
-	.quad	KERNEL_PHYS + 2 * LARGE_PAGE + LARGE + TOUCHED + TABLE + NX
-	.quad	KERNEL_PHYS + 3 * LARGE_PAGE + LARGE + TOUCHED + TABLE + NX
-	.fill	512 - KERNEL_PHYS / LARGE_PAGE - 4, 8, 0
+	.quad	KERNEL_PHYS + LARGE_PAGE_SIZE + LARGE + TOUCHED + PRESENT + NX
+	.quad	KERNEL_PHYS + 2 * LARGE_PAGE_SIZE + LARGE + TOUCHED + TABLE + NX
+	.quad	KERNEL_PHYS + 3 * LARGE_PAGE_SIZE + LARGE + TOUCHED + TABLE + NX
+	.fill	512 - KERNEL_PHYS / LARGE_PAGE_SIZE - 4, 8, 0
 END kernel_pmd
 
 OBJECT device_pmd, PAGE_SIZE

@@ -41,9 +41,8 @@ static void read_memory_map(const struct hvm_start_info *info)
 	for (u32 i = 0; i < info->memmap_entries && ram_region_count < MAX_REGIONS; i++) {
 		if (map[i].type != MEMMAP_RAM || map[i].addr >= DIRECT_MAP_BYTES)
 			continue;
-		ram_regions[ram_region_count++] = (struct region) {
-			page_up(map[i].addr), page_down(min_u64(map[i].addr + map[i].size, DIRECT_MAP_BYTES)),
-		};
+		u64 end = min_u64(map[i].addr + map[i].size, DIRECT_MAP_BYTES);
+		ram_regions[ram_region_count++] = (struct region) { page_up(map[i].addr), page_down(end) };
 	}
 }
 
@@ -69,7 +68,8 @@ void pvh_read(u64 start_info)
 	const struct hvm_start_info *info = phys_to_virt(start_info);
 
 	if (info->magic != HVM_START_MAGIC || info->version < 1)
-		panic("expected PVH start info version 1, found magic %x version %u", info->magic, info->version);
+		panic("expected PVH start info version 1, found magic %x version %u",
+		      info->magic, info->version);
 	if (info->cmdline_paddr)
 		command_line_set(phys_to_virt(info->cmdline_paddr));
 	acpi_rsdp = info->rsdp_paddr;

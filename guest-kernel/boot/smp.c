@@ -11,7 +11,7 @@ extern const u8 trampoline[], trampoline_end[];
 u64 ap_stack[MAX_CPUS];			/* head.S takes it as rsp */
 static u32 cpus_up = 1;
 
-/* First C of a started CPU, on its idle task's stack, with its own GS. */
+/* The first C of a started CPU, on its idle task's stack, with its own GS. */
 noreturn void ap_main(u32 cpu)
 {
 	write_cr3(virt_to_phys(init_pgd));

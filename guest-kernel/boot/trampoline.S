@@ -7,11 +7,10 @@
 # trampoline - where a CPU wakes after INIT and SIPI: real mode, at the SIPI vector's page.
 #   In:       cs = TRAMPOLINE_PHYS >> 4, ip = 0; IF = 0
 #   Out:      ap_start_32, in flat 32-bit protected mode
-#   smp_boot() copies [trampoline, trampoline_end) to TRAMPOLINE_PHYS. It touches no memory but its own page
-#   and the kernel's boot_gdt, so all CPUs may run it at once.
+#   smp_boot() copies [trampoline, trampoline_end) to TRAMPOLINE_PHYS. It touches no memory but its
+#   own page and the kernel's boot_gdt, so all CPUs may run it at once.
 #   Source:   SDM 3A, "MP Initialization Protocol Algorithm", 8.4.3; "Switching to Protected Mode", 9.9.1
-	.globl	trampoline
-trampoline:
+FUNC trampoline
 	cli
 	movw	%cs, %ax
 	movw	%ax, %ds
@@ -28,4 +27,5 @@ trampoline_gdt_pointer:
 	.long	boot_gdt - KERNEL_BASE
 	.globl	trampoline_end
 trampoline_end:
+END trampoline
 	.code64

@@ -44,7 +44,9 @@ void entry_SYSCALL_64(void);
 
 static struct gate idt[256] __attribute__((aligned(16)));
 
-/* One table for all CPUs. A vector that is not in the table raises #GP or #NP, which the table has. */
+/*
+ * One table for all CPUs. A vector that is not in the table raises #GP or #NP, which the table has.
+ */
 void idt_init(void)
 {
 	for (const struct idt_entry *entry = idt_entries; entry < idt_entries_end; entry++)
@@ -79,7 +81,8 @@ void cpu_init(u32 cpu)
 	tss->ist[IST_FATAL - 1] = (u64)fatal_stacks + (cpu + 1) * NMI_STACK_SIZE;
 	tss->io_map = sizeof(*tss);
 
-	gdt[TSS_SELECTOR / 8] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | TSS_TYPE << 40 | (base >> 24 & 0xff) << 56;
+	gdt[TSS_SELECTOR / 8] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | TSS_TYPE << 40 |
+				(base >> 24 & 0xff) << 56;
 	gdt[TSS_SELECTOR / 8 + 1] = base >> 32;
 
 	struct table_pointer gdt_pointer = { GDT_BYTES - 1, (u64)gdt };

@@ -3,7 +3,8 @@
 #include "mm.h"
 #include "trace.h"
 
-#define FIELD(type, prefix, field) _Static_assert(offsetof(type, field) == prefix##_##field, #prefix "_" #field)
+#define FIELD(type, prefix, field) \
+	_Static_assert(offsetof(type, field) == prefix##_##field, #prefix "_" #field)
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
 
 FIELD(struct pt_regs, PT, r15);
@@ -67,4 +68,5 @@ FIELD(struct buffer, BUFFER, lost);
 FIELD(struct buffer, BUFFER, data);
 SIZE(struct buffer, BUFFER_SIZE);
 
-_Static_assert(UNWIND_CACHE_entries + UNWIND_MAX_ENTRIES * sizeof(u64) == UNWIND_CACHE_SIZE, "one page of cache");
+_Static_assert(UNWIND_CACHE_entries + UNWIND_MAX_ENTRIES * sizeof(u64) == UNWIND_CACHE_SIZE,
+	       "one page of cache");

@@ -49,10 +49,16 @@ void apic_init_cpu(void)
 u32 apic_id(void) { return apic_read(APIC_ID) >> 24; }
 void apic_eoi(void) { apic_write(APIC_EOI, 0); }
 
-/* One interrupt at LOCAL_TIMER_VECTOR in delta_ns (at least 1, at most 4.29 s); 0: none. The timer counts nanoseconds. */
+/*
+ * One interrupt at LOCAL_TIMER_VECTOR in delta_ns (at least 1, at most 4.29 s); 0: none. The timer
+ * counts nanoseconds.
+ */
 void apic_timer_set(u64 delta_ns) { apic_write(APIC_TIMER_INITIAL, min_u64(delta_ns, UINT32_MAX)); }
 
-/* Delivery of a counter's overflow as NMI. The hardware masks the entry at each delivery, so this is also its end. */
+/*
+ * Delivery of a counter's overflow as NMI. The hardware masks the entry at each delivery, so this
+ * is also its end.
+ */
 void apic_counter_enable(void) { apic_write(APIC_LVT_COUNTER, DELIVER_NMI); }
 
 static void apic_send(u32 apic, u32 command)

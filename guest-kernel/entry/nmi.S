@@ -3,16 +3,16 @@
  * Non-maskable interrupts.
  *
  * The scheme: the CPU blocks further NMIs from delivery until the next IRET (SDM 3A, "Handling
- * Multiple NMIs", 6.7.1). From its first instruction to its own final IRET this path executes no other
- * IRET, so an NMI never nests and the one IST stack is never entered twice. It holds because
+ * Multiple NMIs", 6.7.1). From its first instruction to its own final IRET this path executes no
+ * other IRET, so an NMI never nests and the one IST stack is never entered twice. It holds because
  *   1. nothing on the path faults: all kernel memory is mapped at boot and never unmapped, and no
  *      user address is touched (a user walk needs task context; get_user in NMI does not happen);
  *   2. a warning is a call, not a trap; there are no breakpoints in the kernel;
  *   3. interrupts stay off, so no handler returns by IRET inside;
  *   4. should an exception happen all the same, do_vector panics and never returns from it.
  * Linux cannot promise 1 and 2 and so needs its nested-NMI stack frames; this kernel can, and does
- * without. Between the final IRET and the next NMI the stack is free, because the frame that IRET pops
- * is read before NMIs are unblocked.
+ * without. Between the final IRET and the next NMI the stack is free, because the frame that IRET
+ * pops is read before NMIs are unblocked.
  *
  * GS: from user mode it is the user's. From the kernel it is either's, since the interrupted
  * instruction may lie before an entry's swapgs or after an exit's: it is read, not inferred.
@@ -33,8 +33,8 @@
 #   In:       the CPU's five words on the IST stack; NMIs blocked, IF = 0; GS anybody's
 #   Out:      everything as it was
 #   From user mode: moves to the task's kernel stack, so that the NMI's registers are
-#   task_pt_regs(current); returns straight, without exit work and without unwind_reset_info, for those run
-#   with interrupts on. From the kernel: stays on the IST stack.
+#   task_pt_regs(current); returns straight, without exit work and without unwind_reset_info, for
+#   those run with interrupts on. From the kernel: stays on the IST stack.
 #   Linux:    arch/x86/entry/entry_64.S asm_exc_nmi
 FUNC asm_exc_nmi
 WINDOW_BEGIN nmi

@@ -94,7 +94,8 @@ WINDOW_BEGIN syscall_exit
 	cmpq	%rax, %rcx
 	jae	.Lreturn_by_iret
 	POP_REGS
-	movq	(PT_sp - PT_orig_ax)(%rsp), %rsp	/* the user's stack at CPL 0: an NMI has its own, by IST */
+	/* The user's stack at CPL 0: an NMI here has its own, by IST. */
+	movq	(PT_sp - PT_orig_ax)(%rsp), %rsp
 	swapgs
 	sysretq
 .Lreturn_by_iret:

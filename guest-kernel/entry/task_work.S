@@ -2,10 +2,10 @@
 /*
  * Task works: functions that a task calls on its way back to user mode.
  *
- * TASK_task_works heads a singly linked list. Anyone pushes with one cmpxchg; only the task itself takes,
- * and it takes the whole list with one cmpxchg to NULL, or to work_exited when the task is exiting and
- * the list is empty: from then on a push is refused. A work may be pushed again as soon as its
- * function is called, because its next pointer was read before.
+ * TASK_task_works heads a singly linked list. Anyone pushes with one cmpxchg; only the task itself
+ * takes, and it takes the whole list with one cmpxchg to NULL, or to work_exited when the task is
+ * exiting and the list is empty: from then on a push is refused. A work may be pushed again as soon
+ * as its function is called, because its next pointer was read before.
  * Linux: kernel/task_work.c
  */
 #include "asm.h"
@@ -66,8 +66,9 @@ END task_work_add
 #   In:       rdi = task, rsi = work
 #   Out:      eax = 1: it was queued and is not any more; 0: it was not queued
 #   Clobbers: rcx, rdx, r8                  Context: task or IRQ
-#   pi_lock keeps the works of the list alive while it is walked: task_work_run takes it once between taking the
-#   list and calling the first function. The cmpxchg decides against a concurrent push or take.
+#   pi_lock keeps the works of the list alive while it is walked: task_work_run takes it once
+#   between taking the list and calling the first function. The cmpxchg decides against a concurrent
+#   push or take.
 #   Linux:    kernel/task_work.c task_work_cancel_match()
 FUNC task_work_cancel
 WINDOW_BEGIN task_work_cancel

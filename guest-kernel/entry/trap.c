@@ -60,7 +60,8 @@ static bool page_in(struct pt_regs *regs, u64 address)
 	if (!(regs->flags & X86_EFLAGS_IF) || preempt_count || !current->mm || address >= TASK_SIZE_MAX)
 		return false;
 	irq_enable();
-	return mm_fault(current->mm, address, regs->orig_ax & PF_ERROR_WRITE, regs->orig_ax & PF_ERROR_FETCH);
+	return mm_fault(current->mm, address, regs->orig_ax & PF_ERROR_WRITE,
+			regs->orig_ax & PF_ERROR_FETCH);
 }
 
 static void do_exception(struct pt_regs *regs, u32 vector)

@@ -95,7 +95,10 @@ static inline void irq_restore(u64 flags)
 		irq_enable();
 }
 
-/* Per-CPU variables (cpu/percpu.S). The plain name is this CPU's copy; per_cpu(name, cpu) is any CPU's. */
+/*
+ * Per-CPU variables (cpu/percpu.S). The plain name is this CPU's copy; per_cpu(name, cpu) is any
+ * CPU's.
+ */
 struct task;
 extern u32 __seg_gs cpu_number;
 extern u32 __seg_gs preempt_count;
@@ -123,7 +126,10 @@ static inline bool spin_trylock(struct spinlock *lock)
 	return !__atomic_exchange_n(&lock->locked, 1, __ATOMIC_ACQUIRE);
 }
 
-static inline void spin_unlock(struct spinlock *lock) { __atomic_store_n(&lock->locked, 0, __ATOMIC_RELEASE); }
+static inline void spin_unlock(struct spinlock *lock)
+{
+	__atomic_store_n(&lock->locked, 0, __ATOMIC_RELEASE);
+}
 
 static inline u64 spin_lock_irqsave(struct spinlock *lock)
 {

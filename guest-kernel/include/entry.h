@@ -91,9 +91,9 @@
 .endm
 
 /*
- * PARANOID_GS: make GS the kernel's, whichever it is; ebx = 1 if PARANOID_GS_RESTORE must swap back.
- * The kernel's base lies in the upper half and has its top bit set; a user cannot set such a base
- * (arch_prctl checks, CR4.FSGSBASE is off). Clobbers: eax, ecx, edx.
+ * PARANOID_GS: make GS the kernel's, whichever it is; ebx = 1 if PARANOID_GS_RESTORE must swap
+ * back. The kernel's base lies in the upper half and has its top bit set; a user cannot set such a
+ * base (arch_prctl checks, CR4.FSGSBASE is off). Clobbers: eax, ecx, edx.
  * Linux: arch/x86/entry/entry_64.S paranoid_entry
  */
 .macro PARANOID_GS

@@ -20,6 +20,7 @@
 #define TASK_SIZE_MAX		0x00007ffffffff000	/* first address no user page may have */
 #define TRAMPOLINE_PHYS		0x8000			/* its page number is the SIPI vector */
 #define PAGE_SIZE		4096
+#define LARGE_PAGE_SIZE		0x200000
 #define MAX_CPUS		8
 #define THREAD_SIZE		16384			/* one kernel stack */
 #define NMI_STACK_SIZE		8192
@@ -69,7 +70,10 @@
 #define TASK_unwind_info	624	/* struct unwind_task_info, UNWIND_INFO_SIZE bytes */
 #define TASK_SIZE		1024
 
-/* TIF bits of TASK_ti_flags, Linux's numbers, and their masks; the last mask is what the exit loop looks at. */
+/*
+ * TIF bits of TASK_ti_flags, Linux's numbers, and their masks; the last mask is what the exit loop
+ * looks at.
+ */
 #define TIF_NOTIFY_RESUME	1
 #define TIF_SIGPENDING		2
 #define TIF_NEED_RESCHED	3

@@ -22,7 +22,10 @@ static inline void list_add_before(struct list_head *node, struct list_head *nex
 	next->prev = node;
 }
 
-static inline void list_add_tail(struct list_head *node, struct list_head *head) { list_add_before(node, head); }
+static inline void list_add_tail(struct list_head *node, struct list_head *head)
+{
+	list_add_before(node, head);
+}
 
 /* Take a node out; it is then an empty list of its own, so taking it out twice does no harm. */
 static inline void list_del(struct list_head *node)

@@ -22,11 +22,17 @@ void page_free(void *page);
 void *stack_alloc(void);		/* THREAD_SIZE bytes, aligned to it */
 void stack_free(void *stack);
 
-/* mm/kmalloc.c: up to one page, cleared, aligned to the power of two that holds it; NULL: none left. */
+/*
+ * mm/kmalloc.c: up to one page, cleared, aligned to the power of two that holds it; NULL: none
+ * left.
+ */
 void *kzalloc(u64 size);
 void kfree(void *object);
 
-/* A stretch of user memory with one protection. Where it has file bytes a page is read from them when first touched. */
+/*
+ * A stretch of user memory with one protection. Where it has file bytes a page is read from them
+ * when first touched.
+ */
 struct vma {
 	struct vma *next;		/* ordered by address, never overlapping */
 	u64 start, end;
@@ -93,8 +99,14 @@ long copy_to_user(void __user *to, const void *from, u64 size);
 long get_user_u32(u32 *value, const u32 __user *from);
 
 /* Whether the range could be user memory at all; whether it is shows when it is touched. */
-static inline bool user_range(u64 address, u64 size) { return size <= TASK_SIZE_MAX && address <= TASK_SIZE_MAX - size; }
+static inline bool user_range(u64 address, u64 size)
+{
+	return size <= TASK_SIZE_MAX && address <= TASK_SIZE_MAX - size;
+}
 
-static inline long put_user_u32(u32 value, u32 __user *to) { return copy_to_user(to, &value, sizeof(value)); }
+static inline long put_user_u32(u32 value, u32 __user *to)
+{
+	return copy_to_user(to, &value, sizeof(value));
+}
 
 #endif

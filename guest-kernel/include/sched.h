@@ -6,8 +6,8 @@
 #include "task.h"
 
 /*
- * One lock guards the run queues, the states of tasks, all wait queues, the sleepers and the tree of
- * processes. It is held across switch_to, so a task is never on two CPUs. It is taken with
+ * One lock guards the run queues, the states of tasks, all wait queues, the sleepers and the tree
+ * of processes. It is held across switch_to, so a task is never on two CPUs. It is taken with
  * interrupts off and is the innermost lock but for page_lock.
  */
 extern struct spinlock sched_lock;

@@ -28,7 +28,7 @@ struct callback_head {
 struct process {
 	u32 tgid;
 	u32 live;			/* threads that have not exited */
-	bool exiting;			/* exit_group or a fatal signal is under way; exit_code says which */
+	bool exiting;			/* exit_group or a fatal signal; exit_code says which */
 	bool zombie;			/* all threads gone, status not collected */
 	s32 exit_code;			/* as wait4 encodes it */
 	struct process *parent;		/* NULL: started by the kernel, or orphan with no pid 1 left */
@@ -83,9 +83,20 @@ static inline struct pt_regs *task_pt_regs(const struct task *task)
 	return (struct pt_regs *)(task->stack + THREAD_SIZE - PT_SIZE);
 }
 
-static inline void set_ti_flag(struct task *task, u32 mask) { __atomic_fetch_or(&task->ti_flags, mask, __ATOMIC_SEQ_CST); }
-static inline void clear_ti_flag(struct task *task, u32 mask) { __atomic_fetch_and(&task->ti_flags, ~mask, __ATOMIC_SEQ_CST); }
-static inline bool fatal_signal_pending(void) { return READ_ONCE(current->ti_flags) & _TIF_SIGPENDING; }
+static inline void set_ti_flag(struct task *task, u32 mask)
+{
+	__atomic_fetch_or(&task->ti_flags, mask, __ATOMIC_SEQ_CST);
+}
+
+static inline void clear_ti_flag(struct task *task, u32 mask)
+{
+	__atomic_fetch_and(&task->ti_flags, ~mask, __ATOMIC_SEQ_CST);
+}
+
+static inline bool fatal_signal_pending(void)
+{
+	return READ_ONCE(current->ti_flags) & _TIF_SIGPENDING;
+}
 
 extern struct task init_task;		/* CPU 0's idle task, and the first one */
 

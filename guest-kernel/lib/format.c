@@ -41,7 +41,8 @@ size_t format(char *to, size_t size, const char *text, __builtin_va_list argumen
 				put(&out, *s);
 			break;
 		case 'd': {
-			s64 value = is_long ? __builtin_va_arg(arguments, s64) : __builtin_va_arg(arguments, s32);
+			s64 value = is_long ? __builtin_va_arg(arguments, s64)
+					    : __builtin_va_arg(arguments, s32);
 			if (value < 0)
 				put(&out, '-');
 			put_number(&out, value < 0 ? -(u64)value : (u64)value, 10);
@@ -49,7 +50,8 @@ size_t format(char *to, size_t size, const char *text, __builtin_va_list argumen
 		}
 		case 'u':
 		case 'x': {
-			u64 value = is_long ? __builtin_va_arg(arguments, u64) : __builtin_va_arg(arguments, u32);
+			u64 value = is_long ? __builtin_va_arg(arguments, u64)
+					    : __builtin_va_arg(arguments, u32);
 			put_number(&out, value, *text == 'u' ? 10 : 16);
 			break;
 		}

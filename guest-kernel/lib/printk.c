@@ -45,29 +45,31 @@ void panic(const char *text, ...)
  */
 #define WARNING_SLOTS 4
 
+struct warning { const char *where, *what; u32 pid; };
+
 static struct warnings {
 	u32 filled, printed;
-	struct { const char *where, *what; u32 pid; } slots[WARNING_SLOTS];
+	struct warning slots[WARNING_SLOTS];
 } nmi_warnings[MAX_CPUS];
 
-static void print_warning(const char *where, const char *what, u32 pid)
+static void print_warning(const struct warning *warning)
 {
-	printk("WARNING: CPU: %u PID: %u at %s (%s)\n", cpu_number, pid, where, what);
+	printk("WARNING: CPU: %u PID: %u at %s (%s)\n",
+	       cpu_number, warning->pid, warning->where, warning->what);
 }
 
 /* The report of a WARN_ON_ONCE: in which routine, on which condition. Safe in an NMI. */
 void warn(const char *where, const char *what)
 {
+	struct warning warning = { where, what, current->pid };
+
 	if (!in_nmi()) {
-		print_warning(where, what, current->pid);
+		print_warning(&warning);
 		return;
 	}
 	struct warnings *warnings = &nmi_warnings[cpu_number];
 	if (warnings->filled - READ_ONCE(warnings->printed) < WARNING_SLOTS) {
-		u32 slot = warnings->filled % WARNING_SLOTS;
-		warnings->slots[slot].where = where;
-		warnings->slots[slot].what = what;
-		warnings->slots[slot].pid = current->pid;
+		warnings->slots[warnings->filled % WARNING_SLOTS] = warning;
 		barrier();
 		WRITE_ONCE(warnings->filled, warnings->filled + 1);
 	}
@@ -80,8 +82,7 @@ void warn_flush(void)
 	struct warnings *warnings = &nmi_warnings[cpu_number];
 
 	while (warnings->printed != READ_ONCE(warnings->filled)) {
-		u32 slot = warnings->printed % WARNING_SLOTS;
-		print_warning(warnings->slots[slot].where, warnings->slots[slot].what, warnings->slots[slot].pid);
+		print_warning(&warnings->slots[warnings->printed % WARNING_SLOTS]);
 		WRITE_ONCE(warnings->printed, warnings->printed + 1);
 	}
 }

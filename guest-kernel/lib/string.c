@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel.h"
 
-/* Words first, then the bytes that are left: an emulator takes as long over a byte as over a word. */
+/*
+ * Words first, then the bytes that are left: an emulator takes as long over a byte as over a word.
+ */
 void *memcpy(void *to, const void *from, size_t size)
 {
 	void *start = to;

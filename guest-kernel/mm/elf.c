@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Loading a static ELF64 program. Nothing is copied: pages are read from the file when first touched. */
+/*
+ * Loading a static ELF64 program. Nothing is copied: pages are read from the file when first
+ * touched.
+ */
 #include "kernel.h"
 #include "elf.h"
 
@@ -14,7 +17,8 @@
 
 static u32 segment_prot(u32 flags)
 {
-	return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
+	return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
+	       (flags & PF_X ? PROT_EXEC : 0);
 }
 
 static const char *check_header(const struct elf_header *header, u64 size)
@@ -38,7 +42,8 @@ static const char *load_segment(struct mm *mm, const u8 *file, u64 size, const s
 {
 	u64 lead = segment->vaddr % PAGE_SIZE;
 
-	if (segment->filesz > segment->memsz || segment->offset > size || segment->filesz > size - segment->offset)
+	if (segment->filesz > segment->memsz || segment->offset > size ||
+	    segment->filesz > size - segment->offset)
 		return "expected segments inside the file, found one outside";
 	if (segment->vaddr >= TASK_SIZE_MAX || segment->memsz > TASK_SIZE_MAX - segment->vaddr)
 		return "expected segments in user space, found one outside";
@@ -46,7 +51,8 @@ static const char *load_segment(struct mm *mm, const u8 *file, u64 size, const s
 		return "expected segments aligned as their file pages, found one that is not";
 	const u8 *bytes = segment->filesz ? file + segment->offset - lead : NULL;
 	u64 end = page_up(segment->vaddr + segment->memsz);
-	if (vma_add(mm, segment->vaddr - lead, end, segment_prot(segment->flags), bytes, segment->filesz + lead))
+	u32 prot = segment_prot(segment->flags);
+	if (vma_add(mm, segment->vaddr - lead, end, prot, bytes, segment->filesz + lead))
 		return "expected segments on pages of their own above 64 KiB, found one that is not";
 	mm->brk_start = max_u64(mm->brk_start, end);
 	return NULL;

@@ -96,7 +96,7 @@ static bool fault_locked(struct mm *mm, u64 address, bool write, bool fetch)
 	if (!pte)
 		return false;
 	if (*pte & PTE_PRESENT) {
-		invlpg(address);	/* another thread was faster, or this CPU remembers an older entry */
+		invlpg(address);	/* another thread was faster, or this TLB is behind */
 		return true;
 	}
 	u8 *page = page_of(vma, page_down(address));
@@ -121,7 +121,7 @@ static bool clone_pages(struct mm *to, struct mm *from, const struct vma *vma)
 		u64 *pte = pte_find(from->pgd, address, false);
 
 		if (!pte) {		/* no table: skip what it would map */
-			address = (address | 0x1fffff) + 1 - PAGE_SIZE;
+			address = (address | (LARGE_PAGE_SIZE - 1)) + 1 - PAGE_SIZE;
 			continue;
 		}
 		if (!pte_has_page(*pte))

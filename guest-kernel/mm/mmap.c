@@ -6,7 +6,7 @@
 
 static bool range_valid(u64 address, u64 length)
 {
-	return address % PAGE_SIZE == 0 && length && length <= TASK_SIZE_MAX && address <= TASK_SIZE_MAX - length;
+	return address % PAGE_SIZE == 0 && length && user_range(address, length);
 }
 
 /* Make `address` a boundary between stretches. */
@@ -33,8 +33,6 @@ static bool split(struct mm *mm, u64 address)
 	return true;
 }
 
-#define TABLE_SPAN	0x200000ull	/* what one page of entries maps */
-
 /* Call `change` on the entry of every page of [start, end) that has one; true if there was any. */
 static bool for_each_page(struct mm *mm, u64 start, u64 end, void (*change)(u64 *pte, u64 flags), u64 flags)
 {
@@ -44,7 +42,7 @@ static bool for_each_page(struct mm *mm, u64 start, u64 end, void (*change)(u64 
 		u64 *pte = pte_find(mm->pgd, address, false);
 
 		if (!pte) {
-			address = (address | (TABLE_SPAN - 1)) + 1 - PAGE_SIZE;
+			address = (address | (LARGE_PAGE_SIZE - 1)) + 1 - PAGE_SIZE;
 		} else if (pte_has_page(*pte)) {
 			change(pte, flags);
 			any = true;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A process's page tables: four levels, 4 KiB pages below, the kernel's half above. SDM 3A, "4-Level Paging", 4.5. */
+/*
+ * A process's page tables: four levels, 4 KiB pages below, the kernel's half above. SDM 3A,
+ * "4-Level Paging", 4.5.
+ */
 #include "kernel.h"
 #include "mm.h"
 
@@ -60,5 +63,6 @@ u64 pte_flags(u32 prot)
 {
 	if (!prot)
 		return PTE_HELD;
-	return PTE_PRESENT | PTE_USER | (prot & PROT_WRITE ? PTE_WRITE : 0) | (prot & PROT_EXEC ? 0 : PTE_NX);
+	return PTE_PRESENT | PTE_USER | (prot & PROT_WRITE ? PTE_WRITE : 0) |
+	       (prot & PROT_EXEC ? 0 : PTE_NX);
 }

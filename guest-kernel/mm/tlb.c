@@ -5,7 +5,10 @@
 
 static u32 requested[MAX_CPUS], done[MAX_CPUS];	/* tickets per CPU; both only grow */
 
-/* TLB_FLUSH_VECTOR. The ticket is read before the flush, so it vouches only for requests that the flush serves. */
+/*
+ * TLB_FLUSH_VECTOR. The ticket is read before the flush, so it vouches only for requests that the
+ * flush serves.
+ */
 void tlb_flush_interrupt(void)
 {
 	u32 ticket = __atomic_load_n(&requested[cpu_number], __ATOMIC_SEQ_CST);
@@ -15,8 +18,8 @@ void tlb_flush_interrupt(void)
 }
 
 /*
- * Returns when no CPU holds a translation older than the call. Interrupts must be on and no spinlock held:
- * two CPUs that wait for each other serve each other's requests.
+ * Returns when no CPU holds a translation older than the call. Interrupts must be on and no
+ * spinlock held: two CPUs that wait for each other serve each other's requests.
  */
 void tlb_flush_all_cpus(void)
 {

@@ -12,7 +12,10 @@
 
 static s32 init_status;		/* how pid 1 ended */
 
-/* End a process, all threads of it, with this wait status; the first status counts. sched_lock held. */
+/*
+ * End a process, all threads of it, with this wait status; the first status counts. sched_lock
+ * held.
+ */
 void kill_process_locked(struct process *process, s32 status)
 {
 	if (process->exiting || process->zombie)
@@ -52,7 +55,10 @@ void do_exit_group(s32 status)
 	do_exit(current->process->exit_code);
 }
 
-/* Tell a joiner that the thread is gone, then let go of user memory. Linux: kernel/fork.c mm_release(), exit_mm() */
+/*
+ * Tell a joiner that the thread is gone, then let go of user memory. Linux: kernel/fork.c
+ * mm_release(), exit_mm()
+ */
 static void exit_mm(struct task *task)
 {
 	struct mm *mm = task->mm;
@@ -126,8 +132,8 @@ static s32 machine_status(void)
 }
 
 /*
- * The end of a user task. The order is Linux's: requests for a stack are refused from PF_EXITING on, a work that is
- * pending finds no user memory, and after the works' last run none can be added.
+ * The end of a user task. The order is Linux's: requests for a stack are refused from PF_EXITING
+ * on, a work that is pending finds no user memory, and after the works' last run none can be added.
  * Linux: kernel/exit.c do_exit()
  */
 void do_exit(s32 status)

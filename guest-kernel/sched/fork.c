@@ -62,7 +62,9 @@ void task_free(struct task *task)
 	kfree(task);
 }
 
-/* A thread of the kernel, not yet runnable. If func returns, the thread has become a user program. */
+/*
+ * A thread of the kernel, not yet runnable. If func returns, the thread has become a user program.
+ */
 struct task *kernel_thread(const char *name, void (*func)(void *), void *argument)
 {
 	struct task *task = task_alloc(name, (u64)func, (u64)argument);
@@ -85,7 +87,10 @@ static struct process *process_alloc(void)
 	return process;
 }
 
-/* Number a task and enter it into its process and, if that is new, the process into the tree. sched_lock held. */
+/*
+ * Number a task and enter it into its process and, if that is new, the process into the tree.
+ * sched_lock held.
+ */
 static void task_register(struct task *task, struct process *process, struct process *parent)
 {
 	task->pid = ++last_pid;
@@ -100,7 +105,10 @@ static void task_register(struct task *task, struct process *process, struct pro
 	list_add_tail(&task->task_link, &all_tasks);
 }
 
-/* Give a kernel thread that has not started a process of its own, so that it can become a user program. */
+/*
+ * Give a kernel thread that has not started a process of its own, so that it can become a user
+ * program.
+ */
 bool task_become_process(struct task *task)
 {
 	struct process *process = process_alloc();

@@ -16,10 +16,10 @@ void futex_wake_locked(struct mm *mm, u64 address, u32 *count)
 {
 	u32 limit = *count, woken = 0;
 
-	for (struct list_head *pos = futex_waiters.next, *next; pos != &futex_waiters && woken < limit; pos = next) {
+	for (struct list_head *pos = futex_waiters.next; pos != &futex_waiters && woken < limit; ) {
 		struct task *task = list_entry(pos, struct task, wait_link);
 
-		next = pos->next;
+		pos = pos->next;	/* before wake() takes the task off the list */
 		if (task->mm == mm && task->futex_address == address) {
 			task->futex_address = 0;
 			wake(task);
@@ -39,8 +39,8 @@ static long futex_wake(u64 address, u32 count)
 }
 
 /*
- * The word is compared under the lock that a waker takes, so no wake falls between the comparison and
- * the sleep. It cannot be paged in there; that is done outside, and the comparison tried again.
+ * The word is compared under the lock that a waker takes, so no wake falls between the comparison
+ * and the sleep. It cannot be paged in there; that is done outside, and the comparison tried again.
  */
 static long futex_wait(u64 address, u32 expected, u64 deadline)
 {

@@ -163,7 +163,10 @@ void sched_tick(void)
 		set_ti_flag(current, _TIF_NEED_RESCHED);
 }
 
-/* Make a task that runs user code on another CPU enter the kernel there. Linux: kernel/sched/core.c kick_process() */
+/*
+ * Make a task that runs user code on another CPU enter the kernel there. Linux: kernel/sched/core.c
+ * kick_process()
+ */
 void kick_process(struct task *task)
 {
 	u32 cpu = READ_ONCE(task->cpu);
@@ -204,7 +207,10 @@ void wake_all(struct list_head *queue)
 		wake(list_entry(queue->next, struct task, wait_link));
 }
 
-/* Restrict a task to the CPUs of `mask` and move it if need be; the caller has moved on return. sched_lock held. */
+/*
+ * Restrict a task to the CPUs of `mask` and move it if need be; the caller has moved on return.
+ * sched_lock held.
+ */
 long set_affinity(struct task *task, u64 mask)
 {
 	mask &= (1ull << online_cpus) - 1;
@@ -232,6 +238,6 @@ noreturn void idle_loop(void)
 		if (READ_ONCE(current->ti_flags) & _TIF_NEED_RESCHED)
 			schedule();
 		else
-			__asm__ volatile("sti; hlt" ::: "memory");	/* no interrupt comes between the two */
+			__asm__ volatile("sti; hlt" ::: "memory");	/* none comes between */
 	}
 }

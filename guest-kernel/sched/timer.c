@@ -22,7 +22,9 @@ void timer_init_cpu(u32 cpu)
 
 static struct task *first_sleeper(struct cpu_timer *timer)
 {
-	return list_empty(&timer->sleepers) ? NULL : list_entry(timer->sleepers.next, struct task, sleep_link);
+	if (list_empty(&timer->sleepers))
+		return NULL;
+	return list_entry(timer->sleepers.next, struct task, sleep_link);
 }
 
 static void arm(struct cpu_timer *timer)
@@ -81,7 +83,10 @@ void timer_interrupt(struct pt_regs *regs)
 	spin_unlock(&sched_lock);
 }
 
-/* Have the current task woken at a time. Goes to sleep only with the sleep_on() that follows. sched_lock held. */
+/*
+ * Have the current task woken at a time. Goes to sleep only with the sleep_on() that follows.
+ * sched_lock held.
+ */
 void sleep_until(u64 deadline)
 {
 	struct cpu_timer *timer = &timers[cpu_number];

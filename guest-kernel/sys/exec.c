@@ -7,7 +7,7 @@
 #include "trace.h"
 
 #define MAX_ARGUMENTS	32
-#define BAD_PROGRAM	127	/* exit status, as a shell has it for a program it cannot run */
+#define BAD_PROGRAM	126	/* as a shell has it for a program that it found but cannot run */
 
 /* Auxiliary vector (System V ABI, AMD64 supplement, "Auxiliary Vector"). */
 #define AT_NULL		0
@@ -39,8 +39,8 @@ static const char *base_name(const char *path)
 }
 
 /*
- * The stack as Linux leaves it at a program's entry: argc, argv, envp, auxv, and above them the strings and 16 "random"
- * bytes, which here are always the same. Returns rsp; 0: no memory.
+ * The stack as Linux leaves it at a program's entry: argc, argv, envp, auxv, and above them the
+ * strings and 16 "random" bytes, which here are always the same. Returns rsp; 0: no memory.
  */
 static u64 build_stack(struct mm *mm, const char *command, const struct elf_image *image)
 {
@@ -79,7 +79,9 @@ static u64 build_stack(struct mm *mm, const char *command, const struct elf_imag
 	return sp;
 }
 
-/* From here on the thread's memory is the program's. Linux: fs/exec.c exec_mmap(), begin_new_exec() */
+/*
+ * From here on the thread's memory is the program's. Linux: fs/exec.c exec_mmap(), begin_new_exec()
+ */
 static void take_mm(struct mm *mm)
 {
 	u64 flags = irq_save();
@@ -104,11 +106,13 @@ static void run_module(void *argument)
 	const struct module *module = argument;
 	struct elf_image image;
 	struct mm *mm = mm_create();
-	const char *problem = mm ? elf_load(mm, phys_to_virt(module->start), module->size, &image) : "no memory";
+	const char *problem = "no memory";
 	u64 sp = 0;
 
-	if (mm)
+	if (mm) {
+		problem = elf_load(mm, phys_to_virt(module->start), module->size, &image);
 		take_mm(mm);
+	}
 	if (!problem && !(sp = build_stack(mm, module->command, &image)))
 		problem = "no memory for its stack";
 	if (problem) {
@@ -118,7 +122,8 @@ static void run_module(void *argument)
 	perf_comm(current);
 	report_maps(mm, module, current->comm);
 	*task_pt_regs(current) = (struct pt_regs) {
-		.ip = image.entry, .sp = sp, .cs = USER_CS, .ss = USER_DS, .flags = X86_EFLAGS_IF | X86_EFLAGS_FIXED,
+		.ip = image.entry, .sp = sp, .cs = USER_CS, .ss = USER_DS,
+		.flags = X86_EFLAGS_IF | X86_EFLAGS_FIXED,
 	};
 	u64 flags = irq_save();		/* a switch between the two would save what was never loaded */
 	__asm__ volatile("fxrstor64 %0" :: "m"(current->fpu));

@@ -96,7 +96,9 @@ long sys_writev(u64 fd, u64 vectors, u64 count)
 	}
 	mutex_lock(&write_mutex);
 	for (u64 i = 0; i < count; i++) {
-		n = copy_from_user(&vector, from + i, sizeof(vector)) ? -EFAULT : write_bytes(vector.base, vector.size);
+		n = -EFAULT;
+		if (!copy_from_user(&vector, from + i, sizeof(vector)))
+			n = write_bytes(vector.base, vector.size);
 		if (n < 0)
 			break;
 		total += n;

@@ -58,8 +58,8 @@ static struct process *zombie_child(s32 tgid)
 }
 
 /*
- * Any other signal ends the process. tid: a thread of it, or 0; tgid: the process, or 0. There are no process
- * groups, so only a positive pid names anything.
+ * Any other signal ends the process. tid: a thread of it, or 0; tgid: the process, or 0. There are
+ * no process groups, so only a positive pid names anything.
  */
 static long send_signal(s32 tgid, s32 tid, u64 signal)
 {
@@ -91,7 +91,10 @@ long sys_tgkill(u64 tgid, u64 tid, u64 signal)
 	return (s32)tgid > 0 && (s32)tid > 0 ? send_signal(tgid, tid, signal) : -EINVAL;
 }
 
-/* A base is loaded at once and at every switch; the kernel keeps the user's GS in MSR_KERNEL_GS_BASE. */
+/*
+ * A base is loaded at once and at every switch; the kernel keeps the user's GS in
+ * MSR_KERNEL_GS_BASE.
+ */
 long sys_arch_prctl(u64 code, u64 address)
 {
 	switch (code) {

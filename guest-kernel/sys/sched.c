@@ -39,7 +39,8 @@ long sys_clock_gettime(u64 clock, u64 time)
 	u64 now = clock_ns();
 	struct timespec result = { now / NS_PER_SECOND, now % NS_PER_SECOND };
 
-	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_RAW && clock != CLOCK_BOOTTIME)
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC &&
+	    clock != CLOCK_MONOTONIC_RAW && clock != CLOCK_BOOTTIME)
 		return -EINVAL;
 	return copy_to_user((void *)time, &result, sizeof(result));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ftrace tracer: every system call's beginning and end, each with the cookie of its user stack, and the stack. */
+/*
+ * The ftrace tracer: every system call's beginning and end, each with the cookie of its user stack,
+ * and the stack.
+ */
 #include "kernel.h"
 #include "trace.h"
 
@@ -54,7 +57,8 @@ void ftrace_sys_exit(struct pt_regs *regs)
 static void ftrace_unwound(struct unwind_work *work, struct unwind_stacktrace *trace, u64 cookie)
 {
 	(void)work;
-	record(RECORD_USER_UNWIND_STACK, cookie, &trace->nr, sizeof(trace->nr), trace->entries, trace->nr * sizeof(u64));
+	record(RECORD_USER_UNWIND_STACK, cookie, &trace->nr, sizeof(trace->nr),
+	       trace->entries, trace->nr * sizeof(u64));
 }
 
 void ftrace_init(void)

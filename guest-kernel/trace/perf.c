@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The perf tracer: samples of whatever runs, by timer interrupt or by NMI. A sample has the kernel's own call chain and, where
- * the request is granted, the cookie that names the user stack; that follows in a record of its own.
- * Like perf's exclude_idle, an idle CPU is not sampled.
+ * The perf tracer: samples of whatever runs, by timer interrupt or by NMI. A sample has the
+ * kernel's own call chain and, where the request is granted, the cookie that names the user stack;
+ * that follows in a record of its own. Like perf's exclude_idle, an idle CPU is not sampled.
  * Linux: kernel/events/core.c perf_event_output(), kernel/events/callchain.c
  */
 #include "kernel.h"
@@ -34,7 +34,10 @@ static bool perf_by_nmi, pmu_present;
 static u64 perf_period;
 static struct unwind_work perf_work;
 
-/* The interrupted kernel code's callers, by its frame pointers, which lie on the current task's stack. */
+/*
+ * The interrupted kernel code's callers, by its frame pointers, which lie on the current task's
+ * stack.
+ */
 static u64 kernel_chain(const struct pt_regs *regs, u64 *chain)
 {
 	u64 top = (u64)task_pt_regs(current), bp = regs->bp, floor = current->stack, n = 0;
@@ -82,18 +85,21 @@ void perf_sample(struct pt_regs *regs, u64 period)
 /* The callback of the deferred unwinding. */
 static void perf_unwound(struct unwind_work *work, struct unwind_stacktrace *trace, u64 cookie)
 {
-	u64 head[2] = { cookie, trace->nr };
+	u64 head[2] = { cookie, trace->nr }, size = trace->nr * sizeof(u64);
 	struct writer writer;
 
 	(void)work;
-	if (!perf_begin(&writer, RECORD_CALLCHAIN_DEFERRED, MISC_USER, sizeof(head) + trace->nr * sizeof(u64)))
+	if (!perf_begin(&writer, RECORD_CALLCHAIN_DEFERRED, MISC_USER, sizeof(head) + size))
 		return;
 	ring_write(&writer, head, sizeof(head));
-	ring_write(&writer, trace->entries, trace->nr * sizeof(u64));
+	ring_write(&writer, trace->entries, size);
 	perf_end(&writer);
 }
 
-/* With perf.source=nmi every NMI is a sample: the counter's, and those of others, as perf has them by its event nmi:nmi_handler. */
+/*
+ * With perf.source=nmi every NMI is a sample: the counter's, and those of others, as perf has them
+ * by its event nmi:nmi_handler.
+ */
 void perf_nmi(struct pt_regs *regs)
 {
 	if (perf_by_nmi)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* perf's side-band records, and the frame that all of perf's records but SAMPLE share. Linux: perf_event.h, perf_event_type */
+/*
+ * perf's side-band records, and the frame that all of perf's records but SAMPLE share. Linux:
+ * perf_event.h, perf_event_type
+ */
 #include "kernel.h"
 #include "trace.h"
 
@@ -90,12 +93,17 @@ void perf_map(u64 address, u64 length, u64 file_offset, const char *name)
 
 static void life(u32 type, const struct task *task, u32 ppid, u32 ptid)
 {
-	struct { u32 pid, ppid, tid, ptid; u64 time; } body = { task->tgid, ppid, task->pid, ptid, clock_ns() };
+	struct { u32 pid, ppid, tid, ptid; u64 time; } body = {
+		task->tgid, ppid, task->pid, ptid, clock_ns(),
+	};
 
 	record(type, 0, &body, sizeof(body));
 }
 
-void perf_fork(const struct task *child, const struct task *parent) { life(RECORD_FORK, child, parent->tgid, parent->pid); }
+void perf_fork(const struct task *child, const struct task *parent)
+{
+	life(RECORD_FORK, child, parent->tgid, parent->pid);
+}
 
 void perf_exit(const struct task *task)
 {

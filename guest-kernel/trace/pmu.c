@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Architectural performance counter 0 as a source of NMIs: instructions retired. SDM 3B, "Architectural Performance Monitoring", 20.2 */
+/*
+ * Architectural performance counter 0 as a source of NMIs: instructions retired. SDM 3B,
+ * "Architectural Performance Monitoring", 20.2
+ */
 #include "kernel.h"
 #include "trace.h"
 
@@ -38,7 +41,8 @@ void pmu_start_cpu(void)
 {
 	apic_counter_enable();
 	wrmsr(MSR_PMC0, reload);
-	wrmsr(MSR_PERFEVTSEL0, EVENT_INSTRUCTIONS | SELECT_USER | SELECT_KERNEL | SELECT_INTERRUPT | SELECT_ENABLE);
+	wrmsr(MSR_PERFEVTSEL0, EVENT_INSTRUCTIONS | SELECT_USER | SELECT_KERNEL |
+			       SELECT_INTERRUPT | SELECT_ENABLE);
 	wrmsr(MSR_GLOBAL_CTRL, COUNTER_0);
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ring buffers, one per CPU and tracer, written without locks. A writer may be interrupted by another on
- * the same CPU: a task by an interrupt, either by an NMI. Each reserves its place with one cmpxchg; the outermost
- * writer, which finishes last, moves `head` over all of them at once. So a reader never sees half a record.
+ * Ring buffers, one per CPU and tracer, written without locks. A writer may be interrupted by
+ * another on the same CPU: a task by an interrupt, either by an NMI. Each reserves its place with
+ * one cmpxchg; the outermost writer, which finishes last, moves `head` over all of them at once. So
+ * a reader never sees half a record.
  * Linux: kernel/events/ring_buffer.c
  */
 #include "kernel.h"
@@ -25,7 +26,10 @@ static void leave(struct buffer *buffer)
 			trace_record(buffer);
 			return;
 		}
-		/* An interrupt came between the read and the end of nesting: its record is still hidden. */
+		/*
+		 * An interrupt came between the read and the end of nesting: its record is still
+		 * hidden.
+		 */
 		WRITE_ONCE(buffer->nest, 1);
 	}
 	WRITE_ONCE(buffer->nest, buffer->nest - 1);
@@ -38,8 +42,8 @@ static bool fits(const struct buffer *buffer, u64 at, u64 size)
 }
 
 /*
- * Reserve a record on this CPU and write its header; body_size is a multiple of 8. false: it does not fit and was counted
- * as lost. The caller must not sleep before ring_end().
+ * Reserve a record on this CPU and write its header; body_size is a multiple of 8. false: it does
+ * not fit and was counted as lost. The caller must not sleep before ring_end().
  */
 bool ring_begin(struct writer *writer, struct buffer *buffers, u32 type, u16 misc, u64 body_size)
 {
@@ -80,8 +84,9 @@ void ring_end(struct writer *writer)
 }
 
 /*
- * The number of lost records of this CPU that no LOST record has told yet, if one of `size` bytes would fit together with
- * the record that follows it; they count as told from here on. 0: none, or no room.
+ * The number of lost records of this CPU that no LOST record has told yet, if one of `size` bytes
+ * would fit together with the record that follows it; they count as told from here on. 0: none, or
+ * no room.
  */
 u64 ring_claim_lost(struct buffer *buffers, u64 size)
 {

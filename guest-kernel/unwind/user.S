@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The frame-pointer walk of the current task's user stack. The same for all versions of the mechanism. */
+/*
+ * The frame-pointer walk of the current task's user stack. The same for all versions of the
+ * mechanism.
+ */
 #include "asm.h"
 
 /* A frame as `push %rbp; mov %rsp, %rbp` leaves it, seen from the CFA, the rsp before the call. */
@@ -15,8 +18,8 @@
 #   Out:      eax = 0, TRACE_nr = addresses stored; or -EINVAL if max = 0
 #   Clobbers: rcx, rdx, r8, r9, r10, r11
 #   Context:  task; may fault user pages in. With IF = 0 a page that is not there ends the walk.
-#   Entry 0 is the user rip. A kernel thread or a task that never was in user mode gives none. After each
-#   stored address the walk stops, in this order, if
+#   Entry 0 is the user rip. A kernel thread or a task that never was in user mode gives none. After
+#   each stored address the walk stops, in this order, if
 #     (1) max is reached   (2) rbp < rsp            (3) CFA <= rsp, also by wrap-around
 #     (4) CFA not aligned  (5) the return address   (6) the saved rbp cannot be read.
 #   rsp := CFA grows at every step, so the walk ends. A return address is not judged.

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Deferred user-space unwinding, version v13-06: "[PATCH v13 06/14] unwind_user/deferred: Add deferred
- * unwinding interface", 20250708012358.659547758@kernel.org, with its state and its weaknesses.
+ * Deferred user-space unwinding, version v13-06: "[PATCH v13 06/14] unwind_user/deferred: Add
+ * deferred unwinding interface", 20250708012358.659547758@kernel.org, with its state and its
+ * weaknesses.
  *
- * A tracer that wants the user stack while a task is in the kernel asks for it here. The first request of an
- * entry gives the entry a cookie and queues a task work; on the way back to user mode the work walks the stack
- * once and hands it, with the cookie, to every registered tracer. The cookie joins the two.
+ * A tracer that wants the user stack while a task is in the kernel asks for it here. The first
+ * request of an entry gives the entry a cookie and queues a task work; on the way back to user mode
+ * the work walks the stack once and hands it, with the cookie, to every registered tracer. The
+ * cookie joins the two.
  *
  * State per task (struct unwind_task_info, unwind/v13-06.h)
  *   id        the cookie of this entry: high half count (odd), low half CPU + 1. 0: nobody has asked yet
@@ -15,9 +17,10 @@
  *   callbacks, guarded by callback_mutex: the registered tracers, newest first
  *   unwind_ctx_ctr, per CPU: the last count given out, kept even
  *
- * Known weaknesses, kept as mailed and mended by later patches: a request in NMI is refused; all tracers are
- * called, also those that did not ask; the mutex is held over the callbacks; a request after the exit loop's
- * last look at the flags is lost with its cookie, and its work runs in the next entry.
+ * Known weaknesses, kept as mailed and mended by later patches: a request in NMI is refused; all
+ * tracers are called, also those that did not ask; the mutex is held over the callbacks; a request
+ * after the exit loop's last look at the flags is lost with its cookie, and its work runs in the
+ * next entry.
  */
 #include "asm.h"
 
@@ -225,8 +228,8 @@ END unwind_deferred_request
 
 # unwind_reset_info - forget this entry's cookie and walk, at the exit to user mode.
 #   Clobbers: rax, rcx                      Context: IF = 0, after the exit loop; kernel GS
-#   Unconditional as to pending, and two conditions: unwind_user_faultable may fill the cache without a
-#   request.
+#   Unconditional as to pending, and two conditions: unwind_user_faultable may fill the cache
+#   without a request.
 #   Linux:    include/linux/unwind_deferred.h unwind_reset_info()
 FUNC unwind_reset_info
 WINDOW_BEGIN unwind_reset_info
