@@ -37,6 +37,8 @@ export class Uart implements PortDevice {
   readonly #registers = new Uint8Array(8);
   #divisor: [number, number] = [1, 0];
   #input: number[] = [];
+  /** How many bytes of the input the guest has read. */
+  #taken = 0;
 
   constructor(firstPort: number, transmit: (byte: number) => void) {
     this.firstPort = firstPort;
@@ -48,6 +50,17 @@ export class Uart implements PortDevice {
     for (const byte of bytes) this.#input.push(byte);
   }
 
+  #take(): number {
+    const byte = this.#input[this.#taken];
+    if (byte === undefined) return 0;
+    this.#taken++;
+    if (this.#taken === this.#input.length) {
+      this.#input = [];
+      this.#taken = 0;
+    }
+    return byte;
+  }
+
   get #divisorLatched(): boolean {
     return (this.#registers[REGISTER.lineControl]! & DLAB) !== 0;
   }
@@ -55,7 +68,7 @@ export class Uart implements PortDevice {
   read(offset: number): number {
     switch (offset) {
       case REGISTER.data:
-        return this.#divisorLatched ? this.#divisor[0] : (this.#input.shift() ?? 0);
+        return this.#divisorLatched ? this.#divisor[0] : this.#take();
       case REGISTER.interruptEnable:
         return this.#divisorLatched ? this.#divisor[1] : this.#registers[offset]!;
       case REGISTER.fifoControl: // reads as the interrupt identification register
@@ -64,7 +77,7 @@ export class Uart implements PortDevice {
         return (
           LINE_STATUS.holdingEmpty |
           LINE_STATUS.transmitterEmpty |
-          (this.#input.length > 0 ? LINE_STATUS.dataReady : 0)
+          (this.#taken < this.#input.length ? LINE_STATUS.dataReady : 0)
         );
       case REGISTER.modemStatus:
         return MODEM_READY;
@@ -85,11 +98,16 @@ export class Uart implements PortDevice {
   }
 
   capture(): UartState {
-    return { registers: this.#registers.slice(), divisor: [...this.#divisor], input: [...this.#input] };
+    return {
+      registers: this.#registers.slice(),
+      divisor: [...this.#divisor],
+      input: this.#input.slice(this.#taken),
+    };
   }
   reinstate(state: UartState): void {
     this.#registers.set(state.registers);
     this.#divisor = [...state.divisor];
     this.#input = [...state.input];
+    this.#taken = 0;
   }
 }

@@ -43,20 +43,27 @@ export async function runGuest({ files, options, budget }: GuestRun, runner: Gue
 }
 
 const STDIN = 0;
+/** Control-D: what a terminal's line sends when the input ends. */
+const END_OF_INPUT = Uint8Array.of(4);
 
 /**
- * A file is given to the guest as a whole before it starts, which keeps the run repeatable; a terminal or a pipe as it comes.
+ * A terminal or a pipe is given to the guest as it comes; anything else, such as a file or /dev/null, as a whole before it
+ * starts, which keeps the run repeatable. The end of the input becomes a control-D.
  * @returns what ends the connection.
  */
 function attachInput(machine: Machine): () => void {
   const { stdin } = process;
   const kind = fstatSync(STDIN);
-  if (kind.isFile()) machine.input(readInput('/dev/stdin'));
-  if (!stdin.isTTY && !kind.isFIFO()) return () => {};
+  if (!stdin.isTTY && !kind.isFIFO() && !kind.isSocket()) {
+    machine.input(readInput('/dev/stdin'));
+    machine.input(END_OF_INPUT);
+    return () => {};
+  }
   const onData = (bytes: Buffer): void => machine.input(bytes);
-  stdin.on('data', onData);
+  const onEnd = (): void => machine.input(END_OF_INPUT);
+  stdin.on('data', onData).on('end', onEnd);
   return () => {
-    stdin.off('data', onData);
+    stdin.off('data', onData).off('end', onEnd);
     stdin.destroy();
   };
 }
