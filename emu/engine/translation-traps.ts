@@ -11,6 +11,8 @@
  * behind UD2, so the length of the second translation tells: it ends two bytes behind the trap, or the match was false. Where
  * the first translation ended there too, a second probe with HLT (one byte) decides.
  */
+import { PAGE_SIZE } from './host-memory.js';
+
 const OPCODE_ESCAPE = 0x0f;
 /** WRMSR, RDTSC, RDMSR, RDPMC (SDM 2, appendix A, table A-3). */
 const isTrappedOpcode = (second: number): boolean => second >= 0x30 && second <= 0x33;
@@ -84,19 +86,30 @@ export class TranslationTraps {
 
   /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
   #suspect(block: Block, offset: number, probed: boolean): void {
-    const { ram } = this.#host;
-    for (let at = offset; at + 1 < block.size; at++) {
-      const first = this.#host.physicalOf(block.pc + BigInt(at));
-      if (first < 0 || ram[first] !== OPCODE_ESCAPE) continue;
-      const second = this.#host.physicalOf(block.pc + BigInt(at + 1));
-      if (second < 0 || !isTrappedOpcode(ram[second]!)) continue;
+    const at = this.#find(block, offset);
+    if (at >= 0) {
       this.#lay(block, at, UD2_SECOND, 1, block.size !== at + 2);
-      return;
-    }
-    if (probed) {
+    } else if (probed) {
       this.#clean = block.pc;
       this.#host.retranslate(block);
     }
+  }
+
+  /** Distance of the next suspected opcode from the block's start, or -1. A block is looked at page by page. */
+  #find(block: Block, offset: number): number {
+    const { ram } = this.#host;
+    let previous = -1;
+    for (let at = offset; at < block.size; ) {
+      const address = block.pc + BigInt(at);
+      const end = Math.min(block.size, at + PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1)));
+      const physical = this.#host.physicalOf(address);
+      for (let here = physical; at < end; at++, here++) {
+        const byte = physical < 0 ? -1 : ram[here]!;
+        if (previous === OPCODE_ESCAPE && isTrappedOpcode(byte)) return at - 1;
+        previous = byte;
+      }
+    }
+    return -1;
   }
 
   #lay(block: Block, offset: number, byte: number, byteOffset: 0 | 1, last: boolean): void {
