@@ -53,8 +53,8 @@ export function addGuestOptions(command: Command): Command {
   return command
     .argument('<image>', 'kernel: an ELF file with a PVH note')
     .option('-m, --module <file[,args]>', 'a program for the kernel; can be given again', collect, [])
-    .option('-a, --append <text>', 'kernel command line', '')
-    .option('-c, --cpus <n>', `CPUs, 1 to ${MAX_CPUS}`, whole('--cpus', 1, MAX_CPUS), 1)
+    .option('--append <text>', 'kernel command line', '')
+    .option('--cpus <n>', `CPUs, 1 to ${MAX_CPUS}`, whole('--cpus', 1, MAX_CPUS), 1)
     .option('--ram <size>', 'RAM, such as 64M', (text) => quantity('--ram', text, SUFFIX), DEFAULT_RAM)
     .option('--turn <n>', "instructions of a CPU's turn", whole('--turn', 1, 1e9), DEFAULT_TURN)
     .option(

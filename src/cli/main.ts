@@ -11,6 +11,7 @@ import { EXIT_STATUS, UsageError } from './errors.js';
 import { setupCommand } from './setup.js';
 import { stacksCommand } from './stacks.js';
 import { symbolsCommand } from './symbols.js';
+import { traceCommand } from './trace.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
@@ -22,7 +23,14 @@ function program(): Command {
     .version(version)
     .showHelpAfterError('(--help shows what is possible)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
-  const commands = [bootCommand(), stacksCommand(), disasmCommand(), symbolsCommand(), setupCommand()];
+  const commands = [
+    bootCommand(),
+    traceCommand(),
+    stacksCommand(),
+    disasmCommand(),
+    symbolsCommand(),
+    setupCommand(),
+  ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root.exitOverride();
 }

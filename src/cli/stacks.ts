@@ -1,41 +1,77 @@
 /** `unwindlab stacks`: runs a guest with its tracers on and prints the stitched samples as `perf script` does. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { RunningKernel } from '../lab/kernel.js';
-import { collectSamples, type Samples, sampleStacks } from '../lab/samples.js';
+import { collectSamples, perfDataOf, type Samples, sampleStacks } from '../lab/samples.js';
+import { chromeTrace } from '../trace/chrome-trace.js';
+import { collapsed } from '../trace/collapsed.js';
+import { jsonLine } from '../trace/json.js';
 import { perfScript } from '../trace/perf-script.js';
 import type { StackEvent } from '../trace/stacks.js';
 import { addGuestOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
 import { finish } from './outcome.js';
+import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
+
+const FORMATS = {
+  script: (events: readonly StackEvent[]) =>
+    events.map((event) => perfScript(event, { cookies: true })).join(''),
+  json: (events: readonly StackEvent[]) => events.map(jsonLine).join(''),
+  collapsed,
+  chrome: chromeTrace,
+} as const;
+type Format = keyof typeof FORMATS;
 
 interface StacksOptions extends GuestOptions {
   merge: boolean;
+  format: Format;
+  json?: boolean;
+  output?: string;
+  perfData?: string;
 }
 
 export function stacksCommand(): Command {
   return addGuestOptions(
     new Command('stacks').description('sample a guest and print its stitched stacks as perf script does'),
   )
-    .option('--no-merge', 'show samples and deferred user stacks apart')
+    .option(
+      '--no-merge',
+      'show samples and deferred user stacks apart, as perf script --no-merge-callchains does',
+    )
+    .addOption(
+      new Option(
+        '--format <format>',
+        'script: as perf script; json: one object a line; collapsed: for flame graphs; chrome: for Perfetto',
+      )
+        .choices(Object.keys(FORMATS))
+        .default('script'),
+    )
+    .option('--json', 'short for --format json')
+    .option('-o, --output <file>', 'write there instead of stdout')
+    .option('--perf-data <file>', "write perf's records there too, for perf script -i FILE")
     .addHelpText(
       'after',
-      '\nThe kernel gets trace=perf unless --append says otherwise. The console of the guest is on stderr.\n',
+      '\nThe kernel gets trace=perf unless --append says otherwise (perf.source, perf.period: docs/guest-abi.md).\nThe console of the guest is on stderr.\n',
     )
     .action(printStacks);
 }
 
 async function printStacks(image: string, options: StacksOptions): Promise<void> {
   const run = guestRun(image, { ...options, append: withWord(options.append, 'trace=perf') });
-  const perfEvent = /\bperf\.source=nmi\b/.test(options.append) ? 'instructions' : 'cpu-clock';
-  let samples: Samples = { perf: [], ftrace: [] };
+  const output = openOutput(options.output, process.stdout);
+  const perfData = options.perfData === undefined ? undefined : openOutput(options.perfData, process.stdout);
+  const source = /\bperf\.source=nmi\b/.test(options.append) ? 'instructions' : 'cpu-clock';
+  let samples: Samples | undefined;
   await runGuest(run, {
     console: (bytes) => process.stderr.write(bytes),
     prepare: ({ machine }) => {
       samples = collectSamples(new RunningKernel(machine));
     },
     finished: (outcome, guest) => {
-      const events = sampleStacks(samples, guest, { merge: options.merge, perfEvent });
-      for (const event of events) process.stdout.write(perfScript(event, { cookies: true }));
+      const events = sampleStacks(samples!, guest, { merge: options.merge, perfEvent: source });
+      output.write(FORMATS[options.json ? 'json' : options.format](events));
+      output.close();
+      perfData?.write(perfDataOf(samples!, guest, source));
+      perfData?.close();
       process.stderr.write(`${summary(events)}\n`);
       finish(outcome, guest.machine);
     },

@@ -2,13 +2,13 @@
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import type { Machine } from '../../emu/machine.js';
-import type { KernelAddr } from '../../emu/memory/address.js';
+import type { KernelAddr, PhysAddr, UserAddr } from '../../emu/memory/address.js';
 import { Guest } from '../guest/guest.js';
 import type { GuestReader } from '../guest/reader.js';
 import type { RingReader } from '../guest/ring.js';
 import { decodeFtrace, type FtraceRecord } from '../trace/ftrace-record.js';
 import { GUEST_LAYOUT, type PerfRecord, perfDecoder } from '../trace/perf-record.js';
-import { rawRecords } from '../trace/raw-record.js';
+import { type RawRecord, rawRecords } from '../trace/raw-record.js';
 
 /** Guest memory through the page tables of the CPU that runs; `cr3` chooses another user half. */
 export function guestReader(machine: Machine, cpu: () => Vcpu): GuestReader {
@@ -20,7 +20,7 @@ export function guestReader(machine: Machine, cpu: () => Vcpu): GuestReader {
 
 /** Who receives the tracers' records; each in the order of its CPU's commits. */
 export interface RecordSink {
-  perf?(record: PerfRecord): void;
+  perf?(record: PerfRecord, raw: RawRecord): void;
   ftrace?(record: FtraceRecord): void;
 }
 
@@ -28,15 +28,19 @@ export interface RecordSink {
 export class RunningKernel {
   readonly machine: Machine;
   readonly guest: Guest;
+  readonly #reader: GuestReader;
   #cpu: Vcpu;
 
   constructor(machine: Machine) {
     this.machine = machine;
     this.#cpu = machine.cpus[0]!;
-    this.guest = new Guest(
-      guestReader(machine, () => this.#cpu),
-      machine.symbols,
-    );
+    this.#reader = guestReader(machine, () => this.#cpu);
+    this.guest = new Guest(this.#reader, machine.symbols);
+  }
+
+  /** User memory by the page tables of a task. */
+  readUser(cr3: PhysAddr, address: UserAddr, length: number): Uint8Array | undefined {
+    return this.#reader.readUser(cr3, address, length);
   }
 
   /** Calls `handler` whenever a CPU comes to the label; memory is then seen as that CPU sees it. */
@@ -60,18 +64,14 @@ export class RunningKernel {
     const rings = new Map<bigint, () => void>();
     const size = symbols.requireConstant('BUFFER_SIZE');
     for (const { index } of cpus) {
-      const perf = this.guest.ring('perf_buffers', index, (bytes, at) =>
-        [...rawRecords(bytes, at)].map(decodePerf),
-      );
-      const ftrace = this.guest.ring('ftrace_buffers', index, (bytes, at) =>
-        [...rawRecords(bytes, at)].map(decodeFtrace),
-      );
+      const perf = this.guest.ring('perf_buffers', index, rawRecords);
+      const ftrace = this.guest.ring('ftrace_buffers', index, rawRecords);
       const offset = BigInt(index) * size;
       rings.set(symbols.require('perf_buffers') + offset, () =>
-        this.#drain(perf, (record) => sink.perf?.(record)),
+        this.#drain(perf, (raw) => sink.perf?.(decodePerf(raw), raw)),
       );
       rings.set(symbols.require('ftrace_buffers') + offset, () =>
-        this.#drain(ftrace, (record) => sink.ftrace?.(record)),
+        this.#drain(ftrace, (raw) => sink.ftrace?.(decodeFtrace(raw))),
       );
     }
     this.at('trace_record', (cpu) => rings.get(this.argument(cpu, 'rdi'))?.());

@@ -2,7 +2,9 @@
 import type { FtraceRecord } from '../trace/ftrace-record.js';
 import { Maps } from '../trace/maps.js';
 import { CONTEXT } from '../trace/perf-abi.js';
-import type { PerfDeferred, PerfRecord, PerfSample } from '../trace/perf-record.js';
+import { writePerfData } from '../trace/perf-data-writer.js';
+import { GUEST_LAYOUT, type PerfDeferred, type PerfRecord, type PerfSample } from '../trace/perf-record.js';
+import type { RawRecord } from '../trace/raw-record.js';
 import { type StackEvent, stacks } from '../trace/stacks.js';
 import { syscallName } from '../trace/syscall-names.js';
 import { stitchComplete } from '../unwind/stitch.js';
@@ -13,13 +15,18 @@ import type { LoadedGuest } from './open.js';
 export interface Samples {
   readonly perf: PerfRecord[];
   readonly ftrace: FtraceRecord[];
+  /** perf's records as they lay in the rings. */
+  readonly raw: RawRecord[];
 }
 
 /** Starts to collect; the arrays grow while the machine runs. */
 export function collectSamples(kernel: RunningKernel): Samples {
-  const samples: Samples = { perf: [], ftrace: [] };
+  const samples: Samples = { perf: [], ftrace: [], raw: [] };
   kernel.tap({
-    perf: (record) => samples.perf.push(record),
+    perf: (record, raw) => {
+      samples.perf.push(record);
+      samples.raw.push(raw);
+    },
     ftrace: (record) => samples.ftrace.push(record),
   });
   return samples;
@@ -64,4 +71,16 @@ function perfLike(record: FtraceRecord, names: Map<PerfSample, string>): PerfSam
   const sample: PerfSample = { type: 'sample', mode: 'user', at, pid, tid, time, callchain };
   names.set(sample, `syscalls:${record.type}_${syscallName(record.nr).name}`);
   return sample;
+}
+
+/** perf's records as a perf.data file, for the perf of other machines. */
+export function perfDataOf(
+  { perf, raw }: Samples,
+  guest: LoadedGuest,
+  source: 'cpu-clock' | 'instructions',
+): Uint8Array {
+  const { symbols } = guest.machine;
+  const period = perf.find((record) => record.type === 'sample')?.period ?? 0n;
+  const kernel = { start: symbols.require('kernel_start'), end: symbols.require('text_end') };
+  return writePerfData({ layout: GUEST_LAYOUT, source, period, records: raw, kernel });
 }

@@ -49,12 +49,12 @@ export const CONTEXT = {
 
 /** Bits of the attr's flag word. */
 export const ATTR_FLAG = {
-  EXCLUDE_HV: 1n << 6n,
   MMAP: 1n << 8n,
   COMM: 1n << 9n,
-  FREQ: 1n << 10n,
   TASK: 1n << 13n,
   SAMPLE_ID_ALL: 1n << 18n,
+  /** perf record always sets it; perf script spells the event's name differently without it. */
+  EXCLUDE_GUEST: 1n << 20n,
   DEFER_CALLCHAIN: 1n << 38n,
   DEFER_OUTPUT: 1n << 39n,
 } as const;

@@ -1,5 +1,5 @@
-import { ATTR_FLAG, MISC, RECORD } from './perf-abi.js';
-import type { PerfLayout } from './perf-record.js';
+import { ATTR_FLAG, CONTEXT, MISC, RECORD } from './perf-abi.js';
+import { type PerfLayout, type PerfSample, perfDecoder, sampleIdSize } from './perf-record.js';
 import type { RawRecord } from './raw-record.js';
 
 export interface Recording {
@@ -12,6 +12,12 @@ export interface Recording {
   readonly records: Iterable<RawRecord>;
   /** Where the kernel's code lies, so that `perf script -k kernel.elf` can name its frames. */
   readonly kernel?: { readonly start: bigint; readonly end: bigint };
+  /**
+   * The deferred user stack of a sample. Where it is given, samples carry their user stacks as they do without
+   * deferring, and deferred records are left out, so that every perf can read the file. Otherwise the records go in as they
+   * are: perf 7.x stitches them, older ones stop at the first.
+   */
+  readonly userStack?: (sample: PerfSample) => readonly bigint[] | undefined;
 }
 
 const HEADER_SIZE = 0x68;
@@ -21,14 +27,13 @@ const SOURCES = { 'cpu-clock': [1, 0], instructions: [0, 1] } as const;
 
 /**
  * A perf.data file with one event, for the perf of other machines: `perf script -i FILE`, with `--symfs` where the
- * user images lie elsewhere. Deferred stacks are stitched by perf 7.x; older ones do not know such records.
+ * user images lie elsewhere.
  */
 export function writePerfData(recording: Recording): Uint8Array {
-  const { kernel } = recording;
-  const records = [
-    ...(kernel === undefined ? [] : [kernelMap(kernel)]),
-    ...[...recording.records].map(encode),
-  ];
+  const { kernel, layout, userStack } = recording;
+  const plain = [...recording.records];
+  const records = (userStack === undefined ? plain : withStacks(plain, layout, userStack)).map(encode);
+  if (kernel !== undefined) records.unshift(kernelMap(kernel, layout));
   const data = Buffer.concat(records);
   const attr = encodeAttr(recording);
   const dataAt = HEADER_SIZE + attr.length;
@@ -47,6 +52,7 @@ function encodeAttr({ layout, source, period }: Recording): Buffer {
     ATTR_FLAG.MMAP |
     ATTR_FLAG.COMM |
     ATTR_FLAG.TASK |
+    ATTR_FLAG.EXCLUDE_GUEST |
     ATTR_FLAG.DEFER_CALLCHAIN |
     ATTR_FLAG.DEFER_OUTPUT |
     (layout.sampleIdAll ? ATTR_FLAG.SAMPLE_ID_ALL : 0n);
@@ -55,6 +61,28 @@ function encodeAttr({ layout, source, period }: Recording): Buffer {
   const words = [BigInt(config), period, layout.sampleType, 0n, flags];
   for (const [index, word] of words.entries()) attr.writeBigUInt64LE(word, 8 + 8 * index);
   return attr;
+}
+
+/** Puts the user stacks into the samples, whose last field the chain is, and leaves the deferred records out. */
+function withStacks(
+  records: readonly RawRecord[],
+  layout: PerfLayout,
+  userStack: NonNullable<Recording['userStack']>,
+): RawRecord[] {
+  const decode = perfDecoder(layout);
+  return records.flatMap((raw) => {
+    const record = decode(raw);
+    if (record.type === 'deferred') return [];
+    if (record.type !== 'sample' || record.callchain.at(-2) !== CONTEXT.USER_DEFERRED) return [raw];
+    const ips = userStack(record);
+    const user = ips === undefined ? [] : [CONTEXT.USER, ...ips];
+    const chain = [...record.callchain.slice(0, -2), ...user];
+    const words = Buffer.alloc(8 * (1 + chain.length));
+    for (const [index, word] of [BigInt(chain.length), ...chain].entries())
+      words.writeBigUInt64LE(word, 8 * index);
+    const before = raw.body.subarray(0, raw.body.length - 8 * (1 + record.callchain.length));
+    return [{ ...raw, body: Buffer.concat([before, words]) }];
+  });
 }
 
 function encode({ type, misc, body }: Omit<RawRecord, 'at'>): Buffer {
@@ -66,16 +94,12 @@ function encode({ type, misc, body }: Omit<RawRecord, 'at'>): Buffer {
 }
 
 /** The mapping by which perf knows the kernel; a sample_id of zeros puts it before all else. */
-function kernelMap({ start, end }: { start: bigint; end: bigint }): Buffer {
-  const name = Buffer.alloc(24);
-  name.write('[kernel.kallsyms]_text');
-  const body = Buffer.alloc(32);
+function kernelMap({ start, end }: { start: bigint; end: bigint }, layout: PerfLayout): Buffer {
+  const name = '[kernel.kallsyms]_text';
+  const body = Buffer.alloc(32 + 8 * Math.ceil((name.length + 1) / 8) + sampleIdSize(layout));
   body.writeInt32LE(-1);
   for (const [index, word] of [start, end - start, start].entries())
     body.writeBigUInt64LE(word, 8 + 8 * index);
-  return encode({
-    type: RECORD.MMAP,
-    misc: MISC.KERNEL,
-    body: Buffer.concat([body, name, Buffer.alloc(24)]),
-  });
+  body.write(name, 32);
+  return encode({ type: RECORD.MMAP, misc: MISC.KERNEL, body });
 }

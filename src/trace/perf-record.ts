@@ -96,7 +96,7 @@ export function perfDecoder(layout: PerfLayout): (raw: RawRecord) => PerfRecord 
       0,
       `expected a sample_type of IP, TID, TIME, ADDR, ID, CPU, PERIOD, STREAM_ID, IDENTIFIER and CALLCHAIN, found also 0x${unknown.toString(16)}`,
     );
-  const trailer = layout.sampleIdAll ? trailerSize(layout.sampleType) : 0;
+  const trailer = sampleIdSize(layout);
   return (raw) => {
     const { type, body, at } = raw;
     if (type === RECORD.SAMPLE) {
@@ -124,9 +124,10 @@ export function perfDecoder(layout: PerfLayout): (raw: RawRecord) => PerfRecord 
   };
 }
 
-function trailerSize(sampleType: bigint): number {
+/** Bytes of the sample_id that ends every record but samples. */
+export function sampleIdSize({ sampleType, sampleIdAll }: PerfLayout): number {
   const fields = [SAMPLE.TID, SAMPLE.TIME, SAMPLE.ID, SAMPLE.STREAM_ID, SAMPLE.CPU, SAMPLE.IDENTIFIER];
-  return 8 * fields.filter((bit) => (sampleType & bit) !== 0n).length;
+  return sampleIdAll ? 8 * fields.filter((bit) => (sampleType & bit) !== 0n).length : 0;
 }
 
 /** The sample_id that ends a record: the same fields as in a sample, in an order of their own. */

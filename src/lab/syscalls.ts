@@ -1,0 +1,101 @@
+/** Observes the system calls of a running kernel at its labels, and joins them to their user stacks by cookie. */
+import type { UserAddr } from '../../emu/memory/address.js';
+import { resultOf, syscallOf } from '../guest/pt-regs.js';
+import type { Task } from '../guest/task.js';
+import type { FtraceRecord } from '../trace/ftrace-record.js';
+import type { Location } from '../trace/maps.js';
+import { type CallEvent, type RawCallEvent, SyscallDecoder } from '../trace/syscalls.js';
+import type { RunningKernel } from './kernel.js';
+import type { LoadedGuest } from './open.js';
+
+/** Hands over each system call event, with the name of the task's program, in the order in which the guest runs them. */
+export function observeCalls(kernel: RunningKernel, put: (event: CallEvent, program: string) => void): void {
+  const { guest } = kernel;
+  let current: Task;
+  const decoder = new SyscallDecoder((_where, at, length) =>
+    kernel.readUser(current.cr3, at as UserAddr, length),
+  );
+  const pass = (event: RawCallEvent): void => {
+    for (const call of decoder.decode(event)) put(call, current.comm);
+  };
+  const where = (task: Task, now: number) => ({ pid: task.tgid, tid: task.pid, time: BigInt(now) });
+  kernel.at('trace_syscall_enter', (cpu) => {
+    current = guest.currentTask(cpu.index);
+    pass({
+      kind: 'enter',
+      ...where(current, cpu.now),
+      ...syscallOf(guest.regs(kernel.argument(cpu, 'rdi'))),
+    });
+  });
+  kernel.at('trace_syscall_leave', (cpu) => {
+    current = guest.currentTask(cpu.index);
+    const regs = guest.regs(kernel.argument(cpu, 'rdi'));
+    pass({ kind: 'leave', ...where(current, cpu.now), nr: syscallOf(regs).nr, result: resultOf(regs) });
+  });
+  kernel.at('trace_task_exit', (cpu) => {
+    current = guest.task(kernel.argument(cpu, 'rdi'));
+    pass({ kind: 'end', ...where(current, cpu.now), status: Number(kernel.argument(cpu, 'rsi') & 0xffffn) });
+  });
+}
+
+/**
+ * Holds system calls back until their user stacks have come, which is on the way back to user mode and so after the call.
+ * The order of events stays.
+ */
+export class CallStacks {
+  readonly #put: (event: CallEvent, stack: readonly Location[]) => void;
+  readonly #guest: LoadedGuest;
+  readonly #queue: {
+    readonly event: CallEvent;
+    readonly program: string;
+    stack: readonly Location[] | undefined;
+  }[] = [];
+  /** The cookie of the entry that each task is in. */
+  readonly #cookies = new Map<number, bigint>();
+
+  constructor(guest: LoadedGuest, put: (event: CallEvent, stack: readonly Location[]) => void) {
+    this.#guest = guest;
+    this.#put = put;
+  }
+
+  event(event: CallEvent, program: string): void {
+    // Whatever a task does next, a stack that it still owes will not come any more.
+    for (const waiting of this.#queue) if (waiting.event.tid === event.tid) waiting.stack ??= [];
+    const owed = event.kind === 'leave' && (this.#cookies.get(event.tid) ?? 0n) !== 0n;
+    this.#queue.push({ event, program, stack: owed ? undefined : [] });
+    this.#release();
+  }
+
+  record(record: FtraceRecord): void {
+    if (record.type !== 'user_unwind_stack') {
+      this.#cookies.set(record.tid, record.cookie);
+      return;
+    }
+    if (this.#cookies.get(record.tid) !== record.cookie) return;
+    const call = this.#queue.find(({ event, stack }) => event.tid === record.tid && stack === undefined);
+    if (call !== undefined) call.stack = record.ips.map((ip) => this.#locate(call.program, ip));
+    this.#release();
+  }
+
+  /** Lets go of what is still held back. */
+  end(): void {
+    for (const call of this.#queue) call.stack ??= [];
+    this.#release();
+  }
+
+  #release(): void {
+    while (this.#queue[0]?.stack !== undefined) {
+      const { event, stack } = this.#queue.shift()!;
+      this.#put(event, stack ?? []);
+    }
+  }
+
+  #locate(program: string, ip: bigint): Location {
+    const found = this.#guest.symbolsOf(program)?.resolve(ip);
+    return {
+      ip,
+      image: program,
+      ...(found !== undefined && { symbol: found.name, symbolOffset: found.offset }),
+    };
+  }
+}
