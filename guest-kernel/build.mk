@@ -12,60 +12,75 @@ KERNEL_NM ?= nm
 K := guest-kernel
 KOBJ := build/obj/kernel-$(VERSION)
 KERNEL_ELF := build/kernel-$(VERSION).elf
+KERNEL_VERSIONS := $(patsubst $(K)/unwind/%.h,%,$(wildcard $(K)/unwind/*.h))
+
+ifeq ($(filter $(VERSION),$(KERNEL_VERSIONS)),)
+$(error expected VERSION to be one of: $(KERNEL_VERSIONS); found $(VERSION))
+endif
 
 KERNEL_DIRS := boot cpu entry sched mm sys trace dev lib
 KERNEL_C := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.c)))
-KERNEL_S := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.S))) $(K)/unwind/user.S $(K)/unwind/$(VERSION).S
-KERNEL_OBJS := $(KERNEL_C:$(K)/%.c=$(KOBJ)/%.c.o) $(KERNEL_S:$(K)/%.S=$(KOBJ)/%.S.o) $(KOBJ)/layout-symbols.o
+KERNEL_S := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.S))) \
+	$(K)/unwind/user.S $(K)/unwind/$(VERSION).S
+KERNEL_OBJS := $(KERNEL_C:$(K)/%.c=$(KOBJ)/%.c.o) $(KERNEL_S:$(K)/%.S=$(KOBJ)/%.S.o) \
+	$(KOBJ)/layout-symbols.S.o
 
-# The version's layout header; the debug information names files from the project root.
-KERNEL_CPPFLAGS := -I$(K)/include -I$(K)/unwind -DUNWIND_LAYOUT_H='"$(VERSION).h"' -MMD -MP -ffile-prefix-map=$(CURDIR)=.
-KERNEL_CFLAGS := -std=gnu17 -ffreestanding -O2 -g -Wall -Wextra -Werror \
-	-mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
-	-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-optimize-sibling-calls -fno-asynchronous-unwind-tables \
-	-fno-strict-aliasing -fno-builtin -fno-jump-tables
-KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none -T $(KOBJ)/kernel.ld
+# Debug information names files from the project root, wherever that is.
+KERNEL_CPPFLAGS := -I$(K)/include -I$(K)/unwind -DUNWIND_LAYOUT_H='"$(VERSION).h"' \
+	-ffile-prefix-map=$(CURDIR)=.
+KERNEL_CFLAGS := -std=gnu17 -ffreestanding -O2 -g -Wall -Wextra -Werror -mcmodel=kernel -fno-pic -fno-pie \
+	-mno-red-zone -mgeneral-regs-only -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer \
+	-fno-optimize-sibling-calls -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
+	-fno-strict-aliasing -fno-builtin -fno-tree-loop-distribute-patterns
+KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none
 
 .PHONY: kernel kernel-clean
-kernel: build/kernel.elf $(KERNEL_ELF) build/kernel.lst build/kernel.map.txt
+kernel: build/kernel.elf build/kernel.lst build/kernel.map.txt
 
-build/kernel.elf: $(KERNEL_ELF)
-	cp $< $@
+# Rewritten only when VERSION changes, so that build/kernel.elf is always the version asked for last.
+$(shell mkdir -p build/obj; [ "$$(cat build/obj/kernel-version 2>/dev/null)" = $(VERSION) ] || \
+	echo $(VERSION) > build/obj/kernel-version)
 
-build/kernel.lst: $(KERNEL_ELF)
-	$(KERNEL_OBJDUMP) -dS --no-show-raw-insn $< > $@
+build/kernel.elf: $(KERNEL_ELF) build/obj/kernel-version
+	@cp $< $@
 
-build/kernel.map.txt: $(KERNEL_ELF)
-	$(KERNEL_NM) -n -S $< > $@
+build/kernel.lst: build/kernel.elf
+	@echo "  OBJDUMP $@"
+	@$(KERNEL_OBJDUMP) -dS --no-show-raw-insn $< > $@
+
+build/kernel.map.txt: build/kernel.elf
+	@echo "  NM      $@"
+	@$(KERNEL_NM) -n -S $< > $@
 
 $(KERNEL_ELF): $(KERNEL_OBJS) $(KOBJ)/kernel.ld
 	@echo "  LD      $@"
-	@$(KERNEL_LD) $(KERNEL_LDFLAGS) -o $@ $(KERNEL_OBJS)
+	@$(KERNEL_LD) $(KERNEL_LDFLAGS) -T $(KOBJ)/kernel.ld -o $@ $(KERNEL_OBJS)
 
 $(KOBJ)/kernel.ld: $(K)/kernel.lds $(K)/include/layout.h
 	@mkdir -p $(@D)
-	@$(KERNEL_CC) $(filter -I% -D%,$(KERNEL_CPPFLAGS)) -E -P -x c $< -o $@
+	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) -E -P -x c $< -o $@
 
 $(KOBJ)/%.c.o: $(K)/%.c
-	@mkdir -p $(@D)
 	@echo "  CC      $@"
-	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -c $< -o $@
+	@mkdir -p $(@D)
+	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
 
 $(KOBJ)/%.S.o: $(K)/%.S
+	@echo "  AS      $@"
 	@mkdir -p $(@D)
-	@echo "  CC      $@"
-	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) -g -c $< -o $@
+	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) -g -MMD -MP -c $< -o $@
 
-# Every `#define NAME number` of the layout headers as an absolute symbol. Quoted names escape the preprocessor.
-$(KOBJ)/layout-symbols.S: $(K)/include/layout.h $(K)/unwind/$(VERSION).h
+$(KOBJ)/%.S.o: $(KOBJ)/%.S
+	@echo "  AS      $@"
+	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) -MMD -MP -c $< -o $@
+
+# Every `#define NAME number` of the layout headers as an absolute symbol. Quotes keep the preprocessor
+# from replacing the name itself.
+$(KOBJ)/layout-symbols.S: $(K)/include/layout.h $(K)/unwind/$(VERSION).h $(K)/build.mk
 	@mkdir -p $(@D)
-	(echo '#include "layout.h"'; \
-	sed -n 's/^#define \([A-Za-z_][A-Za-z0-9_]*\)[[:space:]]\{1,\}[0-9].*/\1/p' $^ | \
-	while read -r name; do printf '.globl "%s"\n.set "%s", %s\n' "$$name" "$$name" "$$name"; done) > $@
-
-$(KOBJ)/layout-symbols.o: $(KOBJ)/layout-symbols.S
-	@echo "  CC      $@"
-	@$(KERNEL_CC) $(KERNEL_CPPFLAGS) -c $< -o $@
+	@{ echo '#include "layout.h"'; \
+	sed -n 's/^#define \([A-Za-z_][A-Za-z0-9_]*\)[[:space:]]\{1,\}[0-9].*/.globl "\1"\n.set "\1", \1/p' \
+		$(filter %.h,$^); } > $@
 
 kernel-clean:
 	rm -rf build/obj/kernel-* build/kernel*.elf build/kernel.lst build/kernel.map.txt

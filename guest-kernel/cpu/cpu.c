@@ -88,9 +88,9 @@ void cpu_init(u32 cpu)
 	struct table_pointer gdt_pointer = { GDT_BYTES - 1, (u64)gdt };
 	struct table_pointer idt_pointer = { sizeof(idt) - 1, (u64)idt };
 	__asm__ volatile("lgdt %0" :: "m"(gdt_pointer));
-	__asm__ volatile("lidt %0" :: "m"(idt_pointer));
-	__asm__ volatile("ltr %w0" :: "r"(TSS_SELECTOR));
 	__asm__ volatile("movl %0, %%ss" :: "r"(KERNEL_DS));
+	__asm__ volatile("ltr %w0" :: "r"(TSS_SELECTOR));	/* before the IDT, which needs its stacks */
+	__asm__ volatile("lidt %0" :: "m"(idt_pointer));
 
 	/* SYSRET adds 16 to the upper selector for cs and 8 for ss (SDM 2B, SYSRET). */
 	wrmsr(MSR_STAR, (u64)USER32_CS << 48 | (u64)KERNEL_CS << 32);
