@@ -103,7 +103,7 @@ async function traceCalls(image: string, options: TraceOptions): Promise<void> {
         kernel.tap({ ftrace: (record) => stacks.record(record) });
         held = stacks;
       }
-      observeCalls(kernel, (event, program) =>
+      observeCalls(kernel, guest, (event, program) =>
         held === undefined ? put(event) : held.event(event, program),
       );
     },

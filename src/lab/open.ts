@@ -22,8 +22,8 @@ export interface GuestFiles {
 
 export interface LoadedGuest {
   readonly machine: Machine;
-  /** The names of a program by the name its task has, such as `hello` for hello.elf; `undefined` where there is none. */
-  symbolsOf(program: string): SymbolTable | undefined;
+  /** A program by the name its task has, such as `hello` for hello.elf; `undefined` where there is none. */
+  program(name: string): NamedImage | undefined;
 }
 
 /**
@@ -32,12 +32,12 @@ export interface LoadedGuest {
  */
 export function openGuest(files: GuestFiles, options: MachineOptions): LoadedGuest {
   const image = readInput(files.image);
-  const programs = new Map<string, SymbolTable>();
+  const programs = new Map<string, NamedImage>();
   const modules = (files.modules ?? []).map((argument): BootModule => {
     const [file, args] = splitModule(argument);
     const bytes = readInput(file);
     const name = programName(file);
-    programs.set(name, parseImage(file, bytes).symbols);
+    programs.set(name, parseImage(file, bytes));
     return { bytes, commandLine: args === '' ? name : `${name} ${args}` };
   });
   const machine = new Machine(options);
@@ -47,7 +47,7 @@ export function openGuest(files: GuestFiles, options: MachineOptions): LoadedGue
     machine.close();
     throw error;
   }
-  return { machine, symbolsOf: (program) => programs.get(program) };
+  return { machine, program: (name) => programs.get(name) };
 }
 
 /** An image and its names, from a file. @throws FileError, ImageError naming the file. */

@@ -50,7 +50,7 @@ export function sampleStacks(
   const asPerf = ftrace.map((record) => perfLike(record, names));
   const events = [perf, [...sideBand, ...asPerf]].flatMap((records) => [
     ...stacks(byTime(records), {
-      maps: new Maps({ kernel: guest.machine.symbols, symbolsOf: (image) => guest.symbolsOf(image) }),
+      maps: new Maps({ kernel: guest.machine.symbols, symbolsOf: (image) => guest.program(image)?.symbols }),
       eventName: (sample) => names.get(sample) ?? options.perfEvent,
       ...(options.merge && { stitcher: stitchComplete() }),
     }),

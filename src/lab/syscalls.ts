@@ -1,4 +1,5 @@
 /** Observes the system calls of a running kernel at its labels, and joins them to their user stacks by cookie. */
+import { type ElfFile, PT } from '../../emu/boot/elf.js';
 import type { UserAddr } from '../../emu/memory/address.js';
 import { resultOf, syscallOf } from '../guest/pt-regs.js';
 import type { Task } from '../guest/task.js';
@@ -9,12 +10,18 @@ import type { RunningKernel } from './kernel.js';
 import type { LoadedGuest } from './open.js';
 
 /** Hands over each system call event, with the name of the task's program, in the order in which the guest runs them. */
-export function observeCalls(kernel: RunningKernel, put: (event: CallEvent, program: string) => void): void {
+export function observeCalls(
+  kernel: RunningKernel,
+  loaded: LoadedGuest,
+  put: (event: CallEvent, program: string) => void,
+): void {
   const { guest } = kernel;
   let current: Task;
-  const decoder = new SyscallDecoder((_where, at, length) =>
-    kernel.readUser(current.cr3, at as UserAddr, length),
-  );
+  const decoder = new SyscallDecoder((_where, at, length) => {
+    const address = at as UserAddr;
+    const image = loaded.program(current.comm)?.file;
+    return kernel.readUser(current.cr3, address, length) ?? (image && initialBytes(image, address, length));
+  });
   const pass = (event: RawCallEvent): void => {
     for (const call of decoder.decode(event)) put(call, current.comm);
   };
@@ -91,11 +98,24 @@ export class CallStacks {
   }
 
   #locate(program: string, ip: bigint): Location {
-    const found = this.#guest.symbolsOf(program)?.resolve(ip);
+    const found = this.#guest.program(program)?.symbols.resolve(ip);
     return {
       ip,
       image: program,
       ...(found !== undefined && { symbol: found.name, symbolOffset: found.offset }),
     };
   }
+}
+
+/** What a program's image puts into memory: pages that the guest has not touched yet still hold it. */
+function initialBytes({ segments }: ElfFile, address: UserAddr, length: number): Uint8Array | undefined {
+  const segment = segments.find(
+    ({ type, virtualAddress: start, memorySize }) =>
+      type === PT.LOAD && start <= address && address + BigInt(length) <= start + memorySize,
+  );
+  if (segment === undefined) return undefined;
+  const bytes = new Uint8Array(length);
+  const offset = Number(address - segment.virtualAddress);
+  bytes.set(segment.data.subarray(offset, offset + length));
+  return bytes;
 }
