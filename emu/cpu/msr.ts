@@ -19,6 +19,8 @@ export interface MsrHost {
   /** Registers that the engine itself uses. */
   readEngineMsr(msr: number): bigint;
   writeEngineMsr(msr: number, value: bigint): void;
+  /** The performance counter takes into account what has been executed. */
+  settlePerf(): void;
   /** The performance counter has been set up anew: the run must look at its deadline. */
   perfChanged(): void;
 }
@@ -33,6 +35,12 @@ const APIC_BASE_VALUE = 0xfee0_0800n;
 const APIC_BASE_BSP = 0x100n;
 /** Write-back, write-through, uncached-minus, uncached, twice (SDM 3A, table 12-12). */
 const PAT_RESET = 0x0007_0406_0007_0406n;
+/** Memory types 2 and 3 do not exist (SDM 3A, table 12-10). */
+const isPat = (value: bigint): boolean => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  return bytes.every((type) => type < 8 && type !== 2 && type !== 3);
+};
 const EFER_WRITABLE = EFER.SCE | EFER.LME | EFER.NXE;
 
 const kept = (msr: number, accepts: (value: bigint) => boolean = () => true, reset = 0n): Row => ({
@@ -53,12 +61,18 @@ const engine = (msr: number, accepts: (value: bigint) => boolean = () => true): 
   },
 });
 
-const perf = (row: (perf: PerfCounter) => { get: bigint; set?: (value: bigint) => void }): Row => ({
-  read: (host) => row(host.perf).get,
+/** A register of the performance counter, which is brought up to date first. */
+const perf = (
+  get: (perf: PerfCounter) => bigint,
+  set?: (perf: PerfCounter, value: bigint) => boolean,
+): Row => ({
+  read: (host) => {
+    host.settlePerf();
+    return get(host.perf);
+  },
   write: (host, value) => {
-    const { set } = row(host.perf);
-    if (set === undefined) return false;
-    set(value);
+    host.settlePerf();
+    if (set === undefined || !set(host.perf, value)) return false;
     host.perfChanged();
     return true;
   },
@@ -85,36 +99,50 @@ const ROWS: ReadonlyMap<number, Row> = new Map<number, Row>([
   ],
   [MSR.MTRRCAP, { read: () => 0n }],
   [MSR.MISC_ENABLE, kept(MSR.MISC_ENABLE, undefined, 1n)],
-  [MSR.PAT, kept(MSR.PAT, undefined, PAT_RESET)],
+  [MSR.PAT, kept(MSR.PAT, isPat, PAT_RESET)],
   [
     MSR.PERFEVTSEL0,
-    perf((p) => ({
-      get: p.select,
-      set: (value) => {
+    perf(
+      (p) => p.select,
+      (p, value) => {
+        if (value >> 32n !== 0n) return false;
         p.select = value;
+        return true;
       },
-    })),
+    ),
   ],
   [
     MSR.PMC0,
-    perf((p) => ({
-      get: p.value,
-      set: (value) => {
+    perf(
+      (p) => p.value,
+      (p, value) => {
         p.value = value;
+        return true;
       },
-    })),
+    ),
   ],
   [
     MSR.PERF_GLOBAL_CTRL,
-    perf((p) => ({
-      get: p.globalControl,
-      set: (value) => {
+    perf(
+      (p) => p.globalControl,
+      (p, value) => {
+        if (value >> 1n !== 0n) return false; // there is counter 0 only
         p.globalControl = value;
+        return true;
       },
-    })),
+    ),
   ],
-  [MSR.PERF_GLOBAL_STATUS, perf((p) => ({ get: p.status }))],
-  [MSR.PERF_GLOBAL_OVF_CTRL, perf((p) => ({ get: 0n, set: (value) => p.acknowledge(value) }))],
+  [MSR.PERF_GLOBAL_STATUS, perf((p) => p.status)],
+  [
+    MSR.PERF_GLOBAL_OVF_CTRL,
+    perf(
+      () => 0n,
+      (p, value) => {
+        p.acknowledge(value);
+        return true;
+      },
+    ),
+  ],
   [
     MSR.EFER,
     {

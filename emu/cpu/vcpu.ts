@@ -99,6 +99,11 @@ export class Vcpu implements MsrHost {
     return this.#running ? this.time + this.#engine.retired : this.time;
   }
 
+  /** Instructions that this CPU has begun before the one that is executing. */
+  get #begun(): number {
+    return this.#running ? this.retired + this.#engine.retired : this.retired;
+  }
+
   get paging(): Paging {
     const { state } = this;
     return pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
@@ -107,6 +112,9 @@ export class Vcpu implements MsrHost {
   /** What is pending has changed: a run under way ends at the next boundary. */
   changed(): void {
     if (this.#running) this.#engine.curtail();
+  }
+  settlePerf(): void {
+    if (this.perf.advance(this.#begun)) this.apic.performanceOverflow();
   }
   perfChanged(): void {
     this.changed();
@@ -175,7 +183,7 @@ export class Vcpu implements MsrHost {
         return { stop: 'requested', spent };
       }
       this.apic.advance(this.time);
-      if (this.perf.advance(this.retired)) this.apic.performanceOverflow();
+      this.settlePerf();
       if (this.activity !== 'running') {
         if (this.activity !== 'halted' || !this.#wakes) {
           this.time = Math.min(until, Math.max(this.apic.deadline, this.time + 1));
@@ -290,12 +298,11 @@ export class Vcpu implements MsrHost {
   exception(vector: number): void {
     const { state } = this;
     // A handler that cannot even be fetched raises exceptions without end and executes nothing: time must pass all the same.
-    const begun = this.retired + this.#engine.retired;
-    if (begun === this.#exceptionAt && !this.#engine.countEvent()) {
+    if (this.#begun === this.#exceptionAt && !this.#engine.countEvent()) {
       state.exceptionDelivered();
       return;
     }
-    this.#exceptionAt = this.retired + this.#engine.retired;
+    this.#exceptionAt = this.#begun;
     if (state.softwareInterrupt)
       this.#deliver({ vector, kind: 'software', length: this.#softwareInterruptLength(vector) });
     else if (EXCEPTIONS[vector]?.errorCode)
@@ -382,7 +389,7 @@ export class Vcpu implements MsrHost {
   readCounter(): boolean {
     if (this.state.cpl !== 0 && (this.state.cr(4) & CR4_PCE) === 0n) return false;
     if (BigInt.asUintN(32, this.state.reg(GPR.rcx)) !== 0n) return false;
-    this.perf.advance(this.retired + (this.#running ? this.#engine.retired : 0));
+    this.settlePerf();
     this.#setEdxEax(this.perf.value);
     return true;
   }
