@@ -9,7 +9,6 @@
  * OUTPUT no-execute SIGSEGV
  * OUTPUT nowhere SIGSEGV
  * OUTPUT overflow SIGSEGV
- * OUTPUT unaligned SIGSEGV
  * OUTPUT privileged SIGSEGV
  * OUTPUT undefined SIGILL
  * OUTPUT divide SIGFPE
@@ -79,13 +78,6 @@ static void overflow(void)
     overflow_by(1UL << 40);
 }
 
-static void unaligned(void)
-{
-    static _Alignas(16) char two[32];
-
-    __asm__ volatile("movaps %%xmm0, (%0)" : : "r"(two + 1) : "memory");
-}
-
 static void terminated(void)
 {
     long self = SYSCALL(getpid);
@@ -101,7 +93,6 @@ static const struct { const char *name; void (*act)(void); } ways[] = {
     { "no-execute", no_execute },
     { "nowhere", nowhere },
     { "overflow", overflow },
-    { "unaligned", unaligned },
     { "privileged", privileged },
     { "undefined", undefined },
     { "divide", divide },
