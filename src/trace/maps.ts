@@ -97,7 +97,13 @@ function without(mapping: Mapping, start: bigint, end: bigint): Mapping[] {
   return left;
 }
 
+/**
+ * The name of an address. A call that never returns may be the last instruction of its function; the return address then
+ * lies behind the function, and the byte before it names the caller (Linux: kernel/kallsyms.c sprint_backtrace()).
+ */
 function symbolAt(source: SymbolSource | undefined, ip: bigint): { symbol?: string; symbolOffset?: bigint } {
-  const found = source?.resolve(ip);
-  return found === undefined ? {} : { symbol: found.name, symbolOffset: found.offset };
+  const at = source?.resolve(ip);
+  if (at !== undefined) return { symbol: at.name, symbolOffset: at.offset };
+  const before = source?.resolve(ip - 1n);
+  return before === undefined ? {} : { symbol: before.name, symbolOffset: before.offset + 1n };
 }

@@ -108,6 +108,46 @@ const timespec = (at: bigint, call: CallView): string =>
     return `{tv_sec=${seconds}, tv_nsec=${nanos}}`;
   });
 
+/** Elements of an array that are shown (strace: abbreviated printing). */
+const SHOWN_ELEMENTS = 32n;
+
+/** Buffers of writev, of which there are as many as the next argument says. */
+function buffers(at: bigint, call: CallView, index: number): string {
+  const count = call.args[index + 1]!;
+  if (at === 0n) return 'NULL';
+  const shown: string[] = [];
+  for (let element = 0n; element < count; element++) {
+    if (element === SHOWN_ELEMENTS) return `[${shown.join(', ')}, ...]`;
+    const from = at + 16n * element;
+    const bytes = call.read(from, 16);
+    if (bytes === undefined)
+      return element === 0n ? address(at) : `[${shown.join(', ')}, ... /* ${address(from)} */]`;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+    const length = view.getBigUint64(8, true);
+    shown.push(`{iov_base=${buffer(view.getBigUint64(0, true), length, call)}, iov_len=${length}}`);
+  }
+  return `[${shown.join(', ')}]`;
+}
+
+/** More CPUs than any kernel knows. */
+const MAX_CPU_BYTES = 1024n;
+
+/** A set of CPUs of `length` bytes: the numbers of its bits. */
+function cpuSet(at: bigint, length: bigint, call: CallView): string {
+  const bytes = at === 0n || length > MAX_CPU_BYTES ? undefined : call.read(at, Number(length));
+  if (bytes === undefined) return address(at);
+  const cpus = [...bytes].flatMap((byte, index) =>
+    [0, 1, 2, 3, 4, 5, 6, 7].filter((bit) => (byte >> bit) & 1).map((bit) => 8 * index + bit),
+  );
+  return `[${cpus.join(' ')}]`;
+}
+
+const unsignedOut = (at: bigint, call: CallView): string =>
+  failed(call) ? address(at) : struct(at, 4, call, (view) => `[${view.getUint32(0, true)}]`);
+
+const wordOut = (at: bigint, call: CallView): string =>
+  failed(call) ? address(at) : struct(at, 8, call, (view) => `[${address(view.getBigUint64(0, true))}]`);
+
 /** What wait4 tells of a child, in the words of the macros that take it apart. */
 function waitStatus(status: number): string {
   const signal = status & 0x7f;
@@ -135,6 +175,8 @@ function cloneFlags(value: bigint): string {
   const names = flagNames(u32(value) & ~0xffn, CLONE);
   return [...names, ...(signal === 0 ? [] : [signalName(signal)])].join('|') || '0';
 }
+
+const ARCH_GET: ReadonlySet<bigint> = new Set([0x1003n, 0x1004n]);
 
 const PRIVATE = 128n;
 const CLOCK_REALTIME = 256n;
@@ -206,6 +248,14 @@ export const KINDS = {
     late: true,
     text: (value, call) => (failed(call) ? address(value) : buffer(value, call.result!, call)),
   },
+  buffers: { text: buffers },
+  cpus: { text: (value, call, index) => cpuSet(value, call.args[index - 1]!, call) },
+  /** The CPUs that the call has written; the result is the number of bytes. */
+  'cpus-out': {
+    late: true,
+    text: (value, call) => (failed(call) ? address(value) : cpuSet(value, call.result!, call)),
+  },
+  'uint-out': { late: true, text: unsignedOut },
   prot: { text: (value) => flagsText(value, PROT, 'PROT_???', 'PROT_NONE') },
   map: { text: mapFlags },
   open: { text: openFlags },
@@ -218,6 +268,11 @@ export const KINDS = {
   clock: { text: (value) => numberText(u32(value), CLOCKS, 'CLOCK_???') },
   timer: { text: (value) => flagsText(u32(value), TIMER, 'TIMER_???') },
   'arch-prctl': { text: (value) => numberText(u32(value), ARCH_PRCTL, 'ARCH_???') },
+  /** An address to set, or where to put the one that is asked for. */
+  'arch-prctl-addr': {
+    late: true,
+    text: (value, call) => (ARCH_GET.has(call.args[0]!) ? wordOut(value, call) : hex(value)),
+  },
   timespec: { text: timespec },
   'timespec-out': {
     late: true,

@@ -75,7 +75,10 @@ const BY_NUMBER = new Map<number, SyscallName>(
 );
 
 /** How strace names a number that has no name: six arguments, since it may have as many. */
-const unknown = (nr: number): SyscallName => ({ name: `syscall_0x${(nr >>> 0).toString(16)}`, arity: 6 });
+const unknown = (nr: number): SyscallName => ({
+  name: `syscall_0x${BigInt.asUintN(64, BigInt(nr)).toString(16)}`,
+  arity: 6,
+});
 
 export const syscallName = (nr: number): SyscallName => BY_NUMBER.get(nr) ?? unknown(nr);
 

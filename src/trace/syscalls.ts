@@ -81,6 +81,8 @@ interface Open {
   readonly enter: CallEnter;
   readonly signature: Signature;
   readonly args: readonly bigint[];
+  /** The first parameter that is printed on return. */
+  readonly next: number;
 }
 
 const MAX_ERRNO = 4095n;
@@ -111,13 +113,39 @@ export class SyscallDecoder {
   #enter(event: RawCallEvent & { kind: 'enter' }): CallEnter {
     const { pid, tid, time, nr, args } = event;
     const signature = signatureOf(nr);
-    const early = signature.parameters.slice(0, earlyCount(signature));
-    const call = { pid, tid, time, nr, name: signature.name };
-    const more = early.length < signature.parameters.length;
-    const printed = print(early, this.#view(event, args));
-    const enter: CallEnter = { kind: 'enter', ...call, args: printed, more };
-    this.#open.set(tid, { enter, signature, args });
+    const { printed, next } = this.#early(event, signature, args);
+    const more = next < signature.parameters.length;
+    const enter: CallEnter = { kind: 'enter', pid, tid, time, nr, name: signature.name, args: printed, more };
+    this.#open.set(tid, { enter, signature, args, next });
     return enter;
+  }
+
+  /**
+   * Prints arguments up to the first that has to wait for the return: what the kernel will write, and what lies in
+   * memory that is not there yet, since the kernel brings pages in when it reads them.
+   */
+  #early(
+    where: { pid: number; tid: number },
+    { parameters }: Signature,
+    args: readonly bigint[],
+  ): { printed: Argument[]; next: number } {
+    let missing = false;
+    const view: CallView = {
+      args,
+      read: (at, length) => {
+        const bytes = this.#readUser(where, at, length);
+        missing ||= bytes === undefined;
+        return bytes;
+      },
+    };
+    const printed: Argument[] = [];
+    for (const [next, parameter] of parameters.entries()) {
+      if (parameter.kind.late === true) return { printed, next };
+      const argument = print([parameter], view);
+      if (missing) return { printed, next };
+      printed.push(...argument);
+    }
+    return { printed, next: parameters.length };
   }
 
   #leave(event: RawCallEvent & { kind: 'leave' }): CallEvent[] {
@@ -125,10 +153,10 @@ export class SyscallDecoder {
     const open = this.#open.get(tid);
     this.#open.delete(tid);
     if (open === undefined || open.enter.nr !== event.nr) return [];
-    const { enter, signature, args } = open;
+    const { enter, signature, args, next } = open;
     const told = enter.args.length;
-    const view = { ...this.#view(event, args), result };
-    const rest = print(signature.parameters.slice(earlyCount(signature)), view);
+    const read: CallView['read'] = (at, length) => this.#readUser(event, at, length);
+    const rest = print(signature.parameters.slice(next), { args, result, read });
     const { nr, name } = enter;
     return [
       {
@@ -159,16 +187,6 @@ export class SyscallDecoder {
     const { nr, name, args, more } = open.enter;
     return [{ kind: 'abandoned', ...where, nr, name, args, more }, end];
   }
-
-  #view(where: { pid: number; tid: number }, args: readonly bigint[]): CallView {
-    return { args, read: (at, length) => this.#readUser(where, at, length) };
-  }
-}
-
-/** How many parameters come before the first one that is known only afterwards. */
-function earlyCount({ parameters }: Signature): number {
-  const late = parameters.findIndex(({ kind }) => kind.late === true);
-  return late < 0 ? parameters.length : late;
 }
 
 function print(parameters: readonly Parameter[], view: CallView): Argument[] {

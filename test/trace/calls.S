@@ -23,6 +23,13 @@ _start:
 	call	1, 99, 0, 3
 	call	1, -1, high, 5
 	call	18, 99, hello, 6, -1
+	call	20, 99, buffers, 3
+	call	20, 99, buffers, 0
+	call	20, 99, buffers, 33
+	call	20, 99, bad_buffers, 2
+	call	20, 99, page_end-16, 2
+	call	20, 99, 16, 2
+	call	20, 99, 0, 2
 	/* open and friends: paths, flags, modes */
 	call	2, path, 0, 0
 	call	2, path, 0x241, 0644
@@ -91,6 +98,16 @@ _start:
 	call	202, word, 7
 	call	202, word, 99, 1, 2, 3, 4
 	call	202, 16, 0, 2, 0
+	/* CPUs */
+	call	203, 99999999, 8, short_time+8
+	call	203, 0, 8, rest
+	call	203, 0, 8, 16
+	call	203, 0, 4, fds
+	call	204, 0, 1, buffer
+	call	204, 0, 128, 16
+	call	309, 16, 0, 0
+	call	309, 0, 0, 0
+	call	309, cpu, 0, 0
 	/* tasks and signals */
 	call	62, 99999999, 9
 	call	62, 99999999, 0
@@ -102,6 +119,9 @@ _start:
 	call	61, -1, 0, 0x40000003, 0
 	call	158, 0x1002, 0
 	call	158, 0x9999, 0
+	call	158, 0x1004, 16
+	call	158, 0x1004, base
+	call	158, 0x1003, 0
 	call	57
 	test	%eax, %eax
 	jnz	1f
@@ -115,6 +135,7 @@ _start:
 	call	56, 0x7fffff00, 0x1000, 16, 0, 0
 	/* numbers without a row or a name */
 	call	999, 1, 0, 3, 4, 5, 6
+	call	-1, 1, 2, 3
 	call	105, 0
 	call	102
 	call	231, 7
@@ -133,3 +154,13 @@ buffer:	.skip	16
 fds:	.long	0, 0
 status:	.long	0
 word:	.long	2
+cpu:	.long	0
+base:	.quad	0
+	.balign	8
+buffers: .quad	hello, 5, hello, 0, digits, 40
+	.rept	30
+	.quad	hello, 3
+	.endr
+bad_buffers: .quad 16, 3, hello, 1
+	.balign	4096
+page_end:

@@ -74,7 +74,7 @@ function retold(lines: readonly string[], image: ReturnType<typeof built>): stri
   let text = '';
   for (const line of lines) {
     const [, name, list, value, error] = /^(\w+)\((.*)\) += (\S+)(?: ([A-Z]+))?/.exec(line)!;
-    const nr = NUMBERS.get(name!) ?? Number(name!.replace('syscall_', ''));
+    const nr = NUMBERS.get(name!) ?? Number(BigInt.asIntN(64, BigInt(name!.replace('syscall_', ''))));
     const words = list!.split(', ').filter(Boolean).map(BigInt);
     const args = Array.from({ length: 6 }, (_, index) => words[index] ?? 0n);
     for (const event of decoder.decode({ kind: 'enter', ...where, nr, args })) text += writer.event(event);

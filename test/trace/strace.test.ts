@@ -153,6 +153,22 @@ describe('calls of several tasks', () => {
     ]);
   });
 
+  test('memory that is not there yet is told on return, when the kernel has brought it in', () => {
+    let there = false;
+    const decoder = new SyscallDecoder((_, at, length) =>
+      there ? memory.subarray(Number(at), Number(at) + length) : undefined,
+    );
+    const writer = new StraceWriter({ column: 0 });
+    const told = (event: RawCallEvent) =>
+      decoder
+        .decode(event)
+        .map((call) => writer.event(call))
+        .join('');
+    expect(told(enter(1, 'write', 1, 0x300, 6))).toBe('write(1, ');
+    there = true;
+    expect(told(leave(1, 'write', 6))).toBe('"child\\n", 6) = 6\n');
+  });
+
   test('what is open when the guest stops stays unfinished', () => {
     expect(print([enter(1, 'nanosleep', 0x200)])).toEqual([
       'nanosleep({tv_sec=0, tv_nsec=20000000},  <unfinished ...>',
