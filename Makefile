@@ -29,9 +29,9 @@ kernel user: | tools
 include guest-kernel/build.mk
 include guest-user/build.mk
 
-## demo: samples of a program on two CPUs, kernel frames over user frames, stitched by cookie
+## demo: samples of two processes on two CPUs, kernel frames over user frames, stitched by cookie
 demo: build
-	$(UNWINDLAB) stacks build/kernel.elf --module build/user/lisp.elf --cpus 2 --append "perf.period=200000" | head -n 60
+	$(UNWINDLAB) stacks build/kernel.elf --module build/user/processes.elf --cpus 2 --append perf.period=50000
 
 ## test: lint, format, types, import rules, unused code, and the suite
 test: build lint
