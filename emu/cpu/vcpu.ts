@@ -6,7 +6,7 @@
 import type { LocalApic } from '../devices/local-apic.js';
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import type { Engine, RunEnd } from '../engine/engine.js';
-import { HFLAG } from '../engine/layout.js';
+import { PAGE_SIZE } from '../engine/host-memory.js';
 import type { EventBus } from '../events.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
@@ -16,6 +16,7 @@ import { type CpuEvent, deliver, syscall } from './delivery.js';
 import { type MsrHost, readMsr, writeMsr } from './msr.js';
 import { PerfCounter, type PerfCounterState } from './perf-counter.js';
 import { enterRealMode } from './reset.js';
+import { decodeTrapped, LONGEST_INSTRUCTION, type TrappedHost } from './trapped.js';
 
 /** Executing; stopped by HLT; waiting for a start-up IPI after INIT; or stopped for good by a triple fault. */
 export type Activity = 'running' | 'halted' | 'wait-for-sipi' | 'shutdown';
@@ -46,14 +47,10 @@ export interface VcpuSnapshot {
 }
 
 const CS_CODE_STI = 0xfb;
-const TWO_BYTE_ESCAPE = 0x0f;
 const INT1 = 0xf1;
 const ONE_BYTE_INTERRUPT: Readonly<Record<number, number>> = { 3: 0xcc, 4: 0xce };
-const REX = { mask: 0xf0, prefix: 0x40 } as const;
-const CR4_TSD = 1n << 2n;
-const CR4_PCE = 1n << 8n;
 
-export class Vcpu implements MsrHost {
+export class Vcpu implements MsrHost, TrappedHost {
   readonly index: number;
   readonly state: CpuState;
   readonly perf = new PerfCounter();
@@ -321,7 +318,7 @@ export class Vcpu implements MsrHost {
   /** From the engine: SYSCALL. */
   syscall(): void {
     const { state } = this;
-    if ((state.efer & EFER.SCE) === 0n || (state.hflags & HFLAG.CS64) === 0) {
+    if ((state.efer & EFER.SCE) === 0n || !state.in64BitMode) {
       this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
       return;
     }
@@ -349,59 +346,52 @@ export class Vcpu implements MsrHost {
   /** From the engine: #UD, or an instruction that traps at translation. */
   invalidInstruction(): void {
     const { state } = this;
-    const code = this.#memory.read(this.paging, this.#codeAddress(state.rip), 3) ?? Buffer.alloc(3);
-    const prefixes = state.longMode && (code[0]! & REX.mask) === REX.prefix ? 1 : 0;
-    const handler = code[prefixes] === TWO_BYTE_ESCAPE ? TRAPPED[code[prefixes + 1]!] : undefined;
+    const code = this.#codeAtRip();
+    const trapped = decodeTrapped(code, state.in64BitMode);
     if (code[0] === INT1) {
       state.rip = BigInt.asUintN(64, state.rip + 1n);
       this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
-    } else if (handler === undefined) {
+    } else if (trapped === undefined) {
       this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
-    } else if (handler(this)) {
+    } else if (trapped.execute(this)) {
       state.exceptionDelivered();
-      state.rip = BigInt.asUintN(64, state.rip + BigInt(2 + prefixes));
+      state.rip = BigInt.asUintN(64, state.rip + BigInt(trapped.length));
       if ((state.systemFlags & RFLAGS.TF) !== 0) this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
     } else {
       this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
     }
   }
 
-  /** RDMSR and WRMSR (SDM 2B); only at CPL 0. */
-  accessMsr(direction: 'read' | 'write'): boolean {
-    const { state } = this;
-    if (state.cpl !== 0) return false;
-    const msr = Number(BigInt.asUintN(32, state.reg(GPR.rcx)));
-    const value = direction === 'read' ? readMsr(this, msr) : this.#edxEax();
-    if (value === undefined || (direction === 'write' && !writeMsr(this, msr, value))) return false;
-    if (direction === 'read') this.#setEdxEax(value);
+  /** Up to 15 bytes from RIP on; fewer where the next page is not mapped. */
+  #codeAtRip(): Buffer {
+    const { paging } = this;
+    const address = this.#codeAddress(this.state.rip);
+    const onPage = PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1));
+    return (
+      this.#memory.read(paging, address, LONGEST_INSTRUCTION) ??
+      this.#memory.read(paging, address, Math.min(onPage, LONGEST_INSTRUCTION)) ??
+      Buffer.alloc(0)
+    );
+  }
+
+  readMsr(msr: number): bigint | undefined {
+    const value = readMsr(this, msr);
+    if (value !== undefined) this.#msrEvent('read', msr, value);
+    return value;
+  }
+  writeMsr(msr: number, value: bigint): boolean {
+    const accepted = writeMsr(this, msr, value);
+    if (accepted) this.#msrEvent('write', msr, value);
+    return accepted;
+  }
+  #msrEvent(direction: 'read' | 'write', msr: number, value: bigint): void {
     this.#events.emit({ kind: 'msr', cpu: this.index, time: this.now, direction, msr, value }, msr, value);
-    return true;
   }
 
-  /** RDTSC; CR4.TSD keeps it for CPL 0. */
-  readTimestamp(): boolean {
-    if (this.state.cpl !== 0 && (this.state.cr(4) & CR4_TSD) !== 0n) return false;
-    this.#setEdxEax(this.timestamp);
-    return true;
-  }
-
-  /** RDPMC; CR4.PCE opens it to all. There is counter 0 only. */
-  readCounter(): boolean {
-    if (this.state.cpl !== 0 && (this.state.cr(4) & CR4_PCE) === 0n) return false;
-    if (BigInt.asUintN(32, this.state.reg(GPR.rcx)) !== 0n) return false;
+  get counter(): bigint {
     this.settlePerf();
-    this.#setEdxEax(this.perf.value);
-    return true;
+    return this.perf.value;
   }
-
-  #edxEax(): bigint {
-    return (BigInt.asUintN(32, this.state.reg(GPR.rdx)) << 32n) | BigInt.asUintN(32, this.state.reg(GPR.rax));
-  }
-  #setEdxEax(value: bigint): void {
-    this.state.setReg(GPR.rax, BigInt.asUintN(32, value));
-    this.state.setReg(GPR.rdx, BigInt.asUintN(32, value >> 32n));
-  }
-
   get timestamp(): bigint {
     return BigInt.asUintN(64, BigInt(this.now) + this.#tscOffset);
   }
@@ -449,11 +439,3 @@ export class Vcpu implements MsrHost {
     this.#atBreakpoint = snapshot.atBreakpoint;
   }
 }
-
-/** The instructions behind 0F that trap at translation; false is #GP(0). */
-const TRAPPED: Readonly<Record<number, (cpu: Vcpu) => boolean>> = {
-  48: (cpu) => cpu.accessMsr('write'),
-  49: (cpu) => cpu.readTimestamp(),
-  50: (cpu) => cpu.accessMsr('read'),
-  51: (cpu) => cpu.readCounter(),
-};

@@ -119,6 +119,10 @@ export class CpuState {
   get longMode(): boolean {
     return (this.hflags & HFLAG.LMA) !== 0;
   }
+  /** Not in compatibility mode either. */
+  get in64BitMode(): boolean {
+    return (this.hflags & HFLAG.CS64) !== 0;
+  }
   /** The instruction just executed was STI or loaded SS: one more executes before an interrupt is taken. */
   get shadow(): boolean {
     return (this.hflags & HFLAG.INHIBIT_IRQ) !== 0;
