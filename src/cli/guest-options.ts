@@ -51,8 +51,13 @@ function whole(name: string, from: number, to: number) {
 export function addGuestOptions(command: Command): Command {
   const collect = (value: string, previous: string[]): string[] => [...previous, value];
   return command
-    .argument('<image>', 'kernel: an ELF file with a PVH note')
-    .option('-m, --module <file[,args]>', 'a program for the kernel; can be given again', collect, [])
+    .argument('<image>', 'kernel: an ELF file with a PVH note, or @kernel, the one of this package')
+    .option(
+      '-m, --module <file[,args]>',
+      'a program for the kernel, such as build/hello.elf or @hello; can be given again',
+      collect,
+      [],
+    )
     .option('--append <text>', 'kernel command line', '')
     .option('--cpus <n>', `CPUs, 1 to ${MAX_CPUS}`, whole('--cpus', 1, MAX_CPUS), 1)
     .option('--ram <size>', 'RAM, such as 64M', (text) => quantity('--ram', text, SUFFIX), DEFAULT_RAM)

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
 import { FileError } from '../lab/open.js';
+import { packedImages } from '../lab/packed.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
@@ -21,6 +22,7 @@ function program(): Command {
       "boots x86-64 guest images, traces them, and stitches their stacks by Linux's deferred unwinding",
     )
     .version(version)
+    .addHelpText('after', () => `\nImages of this package: ${packedImages().join(', ')}\n`)
     .showHelpAfterError('(--help shows what is possible)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
   const commands = [

@@ -21,7 +21,7 @@ const ORDERS: Readonly<Record<SymbolsOptions['sort'], (a: ElfSymbol, b: ElfSymbo
 export function symbolsCommand(): Command {
   return new Command('symbols')
     .description('list the symbols of an image: address, size, kind as in nm, name')
-    .argument('<image>', 'ELF file')
+    .argument('<image>', 'ELF file, or @NAME for one of this package')
     .addOption(
       new Option('--sort <order>', 'order of the lines').choices(Object.keys(ORDERS)).default('address'),
     )

@@ -7,12 +7,14 @@ import type { BootModule } from '../../emu/boot/pvh.js';
 import { SymbolTable } from '../../emu/boot/symbols.js';
 import { Machine, type MachineOptions } from '../../emu/machine.js';
 import type { NamedImage } from '../asm/code.js';
+import { imagePath, packedImages } from './packed.js';
 
 /** A file given by the user that cannot be read. */
 export class FileError extends Error {
   override name = 'FileError';
 }
 
+/** Files by path, or images of this package by name, such as `@kernel`. */
 export interface GuestFiles {
   readonly image: string;
   /** Each `FILE` or `FILE,ARGS`; ARGS become the program's arguments. */
@@ -59,17 +61,22 @@ function parseImage(file: string, bytes: Uint8Array): NamedImage {
 }
 
 /** The name that a program's task has: the file's, without its folder and `.elf`. */
-export const programName = (file: string): string => basename(file, '.elf');
+export const programName = (file: string): string => basename(imagePath(file) ?? file, '.elf');
 
 function splitModule(argument: string): [file: string, args: string] {
   const comma = argument.indexOf(',');
   return comma < 0 ? [argument, ''] : [argument.slice(0, comma), argument.slice(comma + 1)];
 }
 
-/** Bytes of a file. @throws FileError in the operating system's words. */
+/** Bytes of a file, which may be a packed image. @throws FileError that says what is there instead. */
 export function readInput(file: string): Buffer {
+  const path = imagePath(file);
+  if (path === undefined)
+    throw new FileError(
+      `expected one of ${packedImages().join(', ')}, found ${file} (a file of that name: ./${file})`,
+    );
   try {
-    return readFileSync(file);
+    return readFileSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const reason =
