@@ -31,7 +31,20 @@ const missing =
 /** Lines of one run without the execve before and the exit after. Addresses are not random, task numbers are. */
 function trace(program: string, ...options: string[]): string[] {
   const file = join(program, '..', 'out.txt');
-  spawnSync('setarch', ['-R', 'strace', '-e', 'signal=none', ...options, '-o', file, program]);
+  // On one CPU, so that getcpu answers the same in both runs.
+  spawnSync('taskset', [
+    '-c',
+    '0',
+    'setarch',
+    '-R',
+    'strace',
+    '-e',
+    'signal=none',
+    ...options,
+    '-o',
+    file,
+    program,
+  ]);
   return readFileSync(file, 'utf8').trim().split('\n').slice(1, -1);
 }
 
