@@ -39,6 +39,9 @@ const LVT_MASKED = 1 << 16;
 const LVT_PERIODIC = 1 << 17;
 const SVR_ENABLED = 1 << 8;
 const DELIVERY_NMI = 4;
+/** Destination format: the flat model; in the cluster model, the cluster number that names all. */
+const DFR_FLAT = 0xf;
+const ALL_CLUSTERS = 0xf;
 /** Error status register: a vector below 16 was sent (bit 5) or received (bit 6). */
 const ESR_SEND_ILLEGAL = 1 << 5;
 const ESR_RECEIVE_ILLEGAL = 1 << 6;
@@ -78,7 +81,6 @@ export interface LocalApicState {
   readonly irr: Uint32Array;
   readonly isr: Uint32Array;
   readonly deadline: number;
-  readonly started: number;
   readonly enabled: boolean;
   readonly errors: number;
 }
@@ -89,9 +91,8 @@ export class LocalApic {
   readonly #registers = new Map<number, number>();
   readonly #irr = new Uint32Array(8);
   readonly #isr = new Uint32Array(8);
-  /** When the timer fires next and when its present period began, in nanoseconds. */
+  /** When the timer fires next, in nanoseconds. */
   #deadline = Number.POSITIVE_INFINITY;
-  #started = 0;
   /** Software enable (bit 8 of the spurious-interrupt register). */
   #enabled = false;
   /** Errors since the last write to the error status register. */
@@ -136,8 +137,7 @@ export class LocalApic {
     if ((lvt & LVT_MASKED) === 0) this.accept(lvt & 0xff);
     if ((lvt & LVT_PERIODIC) !== 0) {
       const period = this.#get(REG.initialCount) * this.#divisor;
-      this.#started = now - ((now - this.#deadline) % period);
-      this.#deadline = this.#started + period;
+      this.#deadline = now - ((now - this.#deadline) % period) + period;
     } else {
       this.#deadline = Number.POSITIVE_INFINITY;
     }
@@ -178,9 +178,12 @@ export class LocalApic {
     this.#isr[vector >>> 5]! |= bit;
   }
 
-  /** Whether a logical destination (flat model) names this APIC (SDM 3A, 11.6.2.2). */
+  /** Whether a logical destination names this APIC, in the flat or the cluster model (SDM 3A, 11.6.2.2). */
   matchesLogical(destination: number): boolean {
-    return ((this.#get(REG.ldr) >>> 24) & destination) !== 0;
+    const own = this.#get(REG.ldr) >>> 24;
+    if (this.#get(REG.dfr) >>> 28 === DFR_FLAT) return (own & destination) !== 0;
+    const cluster = destination >> 4;
+    return (cluster === ALL_CLUSTERS || cluster === own >> 4) && (own & destination & 0xf) !== 0;
   }
 
   #processorPriority(): number {
@@ -258,7 +261,9 @@ export class LocalApic {
         this.#startTimer(value);
         break;
       case REG.divide: {
+        const left = this.read(REG.currentCount);
         this.#set(offset, value & 0xb);
+        this.#startTimer(left);
         break;
       }
       case REG.ldr:
@@ -276,8 +281,7 @@ export class LocalApic {
   }
 
   #startTimer(count: number): void {
-    this.#started = this.#wires.now();
-    this.#deadline = count === 0 ? Number.POSITIVE_INFINITY : this.#started + count * this.#divisor;
+    this.#deadline = count === 0 ? Number.POSITIVE_INFINITY : this.#wires.now() + count * this.#divisor;
   }
 
   #sendIpi(low: number): void {
@@ -307,7 +311,6 @@ export class LocalApic {
       irr: this.#irr.slice(),
       isr: this.#isr.slice(),
       deadline: this.#deadline,
-      started: this.#started,
       enabled: this.#enabled,
       errors: this.#errors,
     };
@@ -319,7 +322,6 @@ export class LocalApic {
     this.#irr.set(state.irr);
     this.#isr.set(state.isr);
     this.#deadline = state.deadline;
-    this.#started = state.started;
     this.#enabled = state.enabled;
     this.#errors = state.errors;
   }
