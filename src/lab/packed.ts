@@ -28,9 +28,10 @@ export function imagePath(argument: string): string | undefined {
 
 /** Names of all packed images. */
 export function packedImages(): string[] {
-  return imageFolders()
-    .filter(existsSync)
-    .flatMap((folder) => readdirSync(folder).sort())
-    .filter((file) => file.endsWith(EXTENSION))
-    .map((file) => SIGN + file.slice(0, -EXTENSION.length));
+  const names = (folder: string): string[] =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith(EXTENSION))
+      .map((file) => SIGN + file.slice(0, -EXTENSION.length))
+      .sort();
+  return imageFolders().filter(existsSync).flatMap(names);
 }

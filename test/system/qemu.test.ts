@@ -52,10 +52,12 @@ async function expectSame(name: string, cpus: readonly number[], append = ''): P
 
 describe.skipIf(!hasQemu)(`the same kernel under QEMU${why}`, () => {
   it.each([...inputs.keys()])('%s: same console, same exit status, on 1 and 2 CPUs', (name) =>
-    expectSame(name, [1, 2]));
+    expectSame(name, [1, 2]),
+  );
 
   it.each(['threads', 'processes'])('%s: on 8 CPUs', (name) => expectSame(name, [8]));
 
   it.each(['threads', 'lisp'])('%s: with both tracers at work', (name) =>
-    expectSame(name, [1, 2], 'trace=perf,ftrace'));
+    expectSame(name, [1, 2], 'trace=perf,ftrace'),
+  );
 });

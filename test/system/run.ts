@@ -40,7 +40,11 @@ export function run(command: string, args: readonly string[], options: RunOption
     let waiting = inputAfter !== undefined;
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
-      failed(new Error(`expected ${command} to end within ${LIMIT_MS} ms, found it running after: ${printed.stdout}`));
+      failed(
+        new Error(
+          `expected ${command} to end within ${LIMIT_MS} ms, found it running after: ${printed.stdout}`,
+        ),
+      );
     }, LIMIT_MS);
     child.stdin?.on('error', () => {}); // a program need not read its input
     if (!waiting && typeof input === 'string') child.stdin?.end(input);
