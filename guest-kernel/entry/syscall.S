@@ -25,8 +25,8 @@ WINDOW_END syscall_entry
 	sti
 	movq	%rsp, %rdi
 	call	trace_syscall_enter
-	movq	PT_orig_ax(%rsp), %rax
-	cmpq	$NR_SYSCALLS, %rax
+	movl	PT_orig_ax(%rsp), %eax	/* the number is an int, as on Linux */
+	cmpl	$NR_SYSCALLS, %eax
 	jae	1f
 	movq	sys_call_table(,%rax,8), %rax
 	testq	%rax, %rax

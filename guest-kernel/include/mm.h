@@ -83,7 +83,8 @@ u64 mm_brk(struct mm *mm, u64 brk);
 
 extern u64 init_pgd[512];
 u64 pgd_create(void);			/* physical; 0: no memory */
-u64 *pte_find(u64 pgd, u64 address, bool create);
+u64 *pte_make(u64 pgd, u64 address);
+u64 *pte_next(u64 pgd, u64 *address, u64 end);
 void pgd_free(u64 pgd);			/* with all user pages in it */
 u64 pte_flags(u32 prot);
 

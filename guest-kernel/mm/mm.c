@@ -92,7 +92,7 @@ static bool fault_locked(struct mm *mm, u64 address, bool write, bool fetch)
 
 	if (!vma || !access_allowed(vma, write, fetch))
 		return false;
-	u64 *pte = pte_find(mm->pgd, address, true);
+	u64 *pte = pte_make(mm->pgd, address);
 	if (!pte)
 		return false;
 	if (*pte & PTE_PRESENT) {
@@ -117,17 +117,11 @@ bool mm_fault(struct mm *mm, u64 address, bool write, bool fetch)
 
 static bool clone_pages(struct mm *to, struct mm *from, const struct vma *vma)
 {
-	for (u64 address = vma->start; address < vma->end; address += PAGE_SIZE) {
-		u64 *pte = pte_find(from->pgd, address, false);
+	u64 address = vma->start;
 
-		if (!pte) {		/* no table: skip what it would map */
-			address = (address | (LARGE_PAGE_SIZE - 1)) + 1 - PAGE_SIZE;
-			continue;
-		}
-		if (!pte_has_page(*pte))
-			continue;
+	for (u64 *pte; (pte = pte_next(from->pgd, &address, vma->end)); address += PAGE_SIZE) {
 		u8 *page = page_alloc();
-		u64 *copy = page ? pte_find(to->pgd, address, true) : NULL;
+		u64 *copy = page ? pte_make(to->pgd, address) : NULL;
 		if (!copy) {
 			if (page)
 				page_free(page);

@@ -33,20 +33,15 @@ static bool split(struct mm *mm, u64 address)
 	return true;
 }
 
-/* Call `change` on the entry of every page of [start, end) that has one; true if there was any. */
-static bool for_each_page(struct mm *mm, u64 start, u64 end, void (*change)(u64 *pte, u64 flags), u64 flags)
+/* Call `change` on the entry of every page in [address, end); true if there was any. */
+static bool for_each_page(struct mm *mm, u64 address, u64 end,
+			  void (*change)(u64 *pte, u64 flags), u64 flags)
 {
 	bool any = false;
 
-	for (u64 address = start; address < end; address += PAGE_SIZE) {
-		u64 *pte = pte_find(mm->pgd, address, false);
-
-		if (!pte) {
-			address = (address | (LARGE_PAGE_SIZE - 1)) + 1 - PAGE_SIZE;
-		} else if (pte_has_page(*pte)) {
-			change(pte, flags);
-			any = true;
-		}
+	for (u64 *pte; (pte = pte_next(mm->pgd, &address, end)); address += PAGE_SIZE) {
+		change(pte, flags);
+		any = true;
 	}
 	return any;
 }

@@ -23,8 +23,8 @@ u64 pgd_create(void)
 
 static u32 table_index(u64 address, u32 level) { return address >> (12 + 9 * level) & (ENTRIES - 1); }
 
-/* The entry that maps a user address; NULL: there is no table for it, or no memory to make one. */
-u64 *pte_find(u64 pgd, u64 address, bool create)
+/* The entry for a user address, with the tables that lead to it made; NULL: no memory for them. */
+u64 *pte_make(u64 pgd, u64 address)
 {
 	u64 *table = phys_to_virt(pgd);
 
@@ -32,7 +32,7 @@ u64 *pte_find(u64 pgd, u64 address, bool create)
 		u64 *entry = &table[table_index(address, level)];
 
 		if (!(*entry & PTE_PRESENT)) {
-			void *page = create ? page_alloc_zeroed() : NULL;
+			void *page = page_alloc_zeroed();
 
 			if (!page)
 				return NULL;
@@ -41,6 +41,29 @@ u64 *pte_find(u64 pgd, u64 address, bool create)
 		table = phys_to_virt(*entry & PTE_ADDRESS);
 	}
 	return &table[table_index(address, 0)];
+}
+
+/*
+ * The entry of the first page in [*address, end), and *address becomes its address; NULL: there is
+ * none. What no table maps is skipped as a whole.
+ */
+u64 *pte_next(u64 pgd, u64 *address, u64 end)
+{
+	while (*address < end) {
+		u64 *table = phys_to_virt(pgd);
+		u64 *entry = &table[table_index(*address, LEVELS - 1)];
+		u32 level = LEVELS - 1;
+
+		for (; level && *entry & PTE_PRESENT; level--) {
+			table = phys_to_virt(*entry & PTE_ADDRESS);
+			entry = &table[table_index(*address, level - 1)];
+		}
+		if (!level && pte_has_page(*entry))
+			return entry;
+		u64 span = (u64)PAGE_SIZE << 9 * level;
+		*address = (*address | (span - 1)) + 1;
+	}
+	return NULL;
 }
 
 static void table_free(u64 physical, u32 level)
