@@ -25,8 +25,8 @@ import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
 
 export const MAX_CPUS = 8;
 export const DEFAULT_RAM = 64 << 20;
-const MIN_RAM = 2 << 20;
-const MAX_RAM = 2 ** 31;
+export const MIN_RAM = 2 << 20;
+export const MAX_RAM = 2 ** 31;
 /** Instructions of a turn. Shorter ones interleave CPUs more finely and cost about 2 µs each. */
 export const DEFAULT_TURN = 2000;
 /** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */

@@ -48,7 +48,7 @@ export function enterProtectedMode(state: CpuState, entry: number, startInfo: nu
 /** Real mode at vector * 4 KiB (SDM 3A, "Typical MP Initialization", 9.4.4: CS = VV00H, IP = 0). */
 export function enterRealMode(state: CpuState, vector: number): void {
   clear(state, CR0_ET);
-  state.setTable('idt', { base: 0n, limit: 0x3ff });
+  state.setTable('idt', { base: 0n, limit: 0xffff });
   state.setSegment('cs', {
     selector: vector << 8,
     base: BigInt(vector << 12),
