@@ -30,15 +30,18 @@ export type FtraceRecord = FtraceEnter | FtraceExit | FtraceStack;
 
 type Body = (cursor: Cursor, common: Common) => FtraceRecord;
 
+/** A system call's number; a program may ask for any, and -1 is one that it may ask for. */
+const numberOf = (word: bigint): number => Number(BigInt.asIntN(32, word));
+
 /** Record type to its name and what follows the common part. */
 const BODIES: Readonly<Record<number, readonly [FtraceRecord['type'], Body]>> = {
   1: [
     'sys_enter',
-    (cursor, common) => ({ type: 'sys_enter', ...common, nr: cursor.count(), args: cursor.words(6) }),
+    (cursor, common) => ({ type: 'sys_enter', ...common, nr: numberOf(cursor.u64()), args: cursor.words(6) }),
   ],
   2: [
     'sys_exit',
-    (cursor, common) => ({ type: 'sys_exit', ...common, nr: cursor.count(), result: cursor.i64() }),
+    (cursor, common) => ({ type: 'sys_exit', ...common, nr: numberOf(cursor.u64()), result: cursor.i64() }),
   ],
   3: [
     'user_unwind_stack',
