@@ -5,12 +5,12 @@
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR, GPR_NAMES, type Gpr } from '../../emu/engine/cpu-state.js';
 import type { Machine, MachineSnapshot, Outcome } from '../../emu/machine.js';
-import type { KernelAddr } from '../../emu/memory/address.js';
+import type { KernelAddr, PhysAddr, UserAddr } from '../../emu/memory/address.js';
 import { Guest } from '../../src/guest/guest.js';
 import type { PtRegs } from '../../src/guest/pt-regs.js';
 import type { Task, UnwindInfo } from '../../src/guest/task.js';
 import { guestReader, RunningKernel } from '../../src/lab/kernel.js';
-import { type LoadedGuest, openGuest } from '../../src/lab/open.js';
+import { openGuest } from '../../src/lab/open.js';
 import { collectSamples, type Samples } from '../../src/lab/samples.js';
 
 export const IMAGE = 'build/kernel.elf';
@@ -33,6 +33,8 @@ export interface BootOptions {
   readonly input?: string;
   /** Instructions of a turn, where several CPUs are to interleave finely. */
   readonly turn?: number;
+  /** Where the kernel is stopped first; the first system call where nothing is said. */
+  readonly start?: Place;
 }
 
 /** Called before the instruction executes; true stops the run there. */
@@ -54,7 +56,6 @@ export interface Sweep {
 }
 
 export class Kernel {
-  readonly loaded: LoadedGuest;
   readonly machine: Machine;
   readonly guest: Guest;
   /** The tracers' records since the start; they grow while the guest runs. */
@@ -63,17 +64,21 @@ export class Kernel {
   cpu: Vcpu;
   /** All that the guest has printed. */
   console = '';
+  #closed = false;
   readonly #watchers = new Map<bigint, Set<Watcher>>();
   /** Where a host call was made: the instruction there is not met a second time. */
   #passOver: { readonly rip: bigint; readonly now: number } | undefined;
 
   /**
-   * The kernel at its reset, with one program, which gets its input with its first system call.
+   * The kernel with one program, stopped at its start. @throws Error if it does not come there
    * @param command the program and its arguments, such as `recursion 40`
    */
-  constructor(command: string, { cpus = 1, commandLine = '', input = '', turn }: BootOptions = {}) {
+  constructor(
+    command: string,
+    { cpus = 1, commandLine = '', input = '', turn, start = 'trace_syscall_enter' }: BootOptions = {},
+  ) {
     const [program, ...args] = command.split(' ');
-    this.loaded = openGuest(
+    this.machine = openGuest(
       { image: IMAGE, modules: [`build/user/${program}.elf,${args.join(' ')}`], commandLine },
       {
         cpus,
@@ -82,15 +87,14 @@ export class Kernel {
           this.console += String.fromCharCode(byte);
         },
       },
-    );
-    this.machine = this.loaded.machine;
+    ).machine;
     this.cpu = this.machine.cpus[0]!;
     this.guest = new Guest(
       guestReader(this.machine, () => this.cpu),
       this.machine.symbols,
     );
     this.samples = collectSamples(new RunningKernel(this.machine));
-    this.runTo('trace_syscall_enter');
+    this.runTo(start);
     this.machine.input(Buffer.from(input + END_OF_INPUT));
     this.machine.write(0, this.callback, RET);
   }
@@ -265,6 +269,10 @@ export class Kernel {
   register(name: Gpr): bigint {
     return this.cpu.state.reg(GPR[name]);
   }
+  /** The first argument of the routine whose first instruction is next. */
+  get argument(): KernelAddr {
+    return this.register('rdi') as KernelAddr;
+  }
   perCpu(name: string, size: 4 | 8 = 4): number {
     return Number(this.guest.readPerCpu(name, this.cpu.index, size));
   }
@@ -273,6 +281,10 @@ export class Kernel {
     const bytes = this.machine.read(this.cpu.index, address, 8);
     if (bytes === undefined) throw new Error(`expected memory at 0x${address.toString(16)}, found none`);
     return bytes.readBigUInt64LE();
+  }
+  /** A word of user memory, by the page tables at `cr3`. */
+  readUser(cr3: PhysAddr, address: UserAddr): bigint | undefined {
+    return this.machine.memory.read({ ...this.cpu.paging, root: cr3 }, address, 8)?.readBigUInt64LE();
   }
   /** Into data of the kernel: not into code. */
   write64(address: bigint, value: bigint): void {
@@ -287,7 +299,8 @@ export class Kernel {
   }
 
   close(): void {
-    this.machine.close();
+    if (!this.#closed) this.machine.close();
+    this.#closed = true;
   }
 }
 
