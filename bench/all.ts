@@ -1,0 +1,7 @@
+/** Every benchmark, in the order of the table. */
+import { bootBenchmarks } from './boot.js';
+import type { Benchmark } from './measure.js';
+import { snapshotBenchmarks } from './snapshots.js';
+import { speedBenchmarks } from './speed.js';
+
+export const ALL: readonly Benchmark[] = [...bootBenchmarks, ...speedBenchmarks, ...snapshotBenchmarks];
