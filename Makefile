@@ -10,10 +10,10 @@ REPORT := build/test-report.json
 build: node_modules/.installed dist/.compiled images engine
 
 node_modules/.installed: package.json package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+	npm install --no-audit --no-fund --loglevel=error
 	@touch $@
 
-dist/.compiled: node_modules/.installed tsconfig.json tsconfig.build.json $(shell find emu src bench -name '*.ts')
+dist/.compiled: node_modules/.installed tsconfig.json tsconfig.build.json $(shell find emu src bench examples -name "*.ts" 2>/dev/null)
 	rm -rf dist
 	npx tsc -p tsconfig.build.json
 	@touch $@
