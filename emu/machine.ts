@@ -31,7 +31,7 @@ export const MAX_RAM = 2 ** 31;
 export const DEFAULT_TURN = 2000;
 /** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */
 const TURN_OF_ONE_CPU = 1_000_000;
-const MAX_TURN = 1_000_000_000;
+export const MAX_TURN = 1_000_000_000;
 export const DEFAULT_BUDGET = 10_000_000_000;
 const COM1 = 0x3f8;
 const BROADCAST = 0xff;

@@ -1,11 +1,14 @@
 /** The options that all commands which run a guest share, and their reading. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   DEFAULT_BUDGET,
   DEFAULT_RAM,
   DEFAULT_TURN,
   MAX_CPUS,
+  MAX_RAM,
+  MAX_TURN,
   type MachineOptions,
+  MIN_RAM,
 } from '../../emu/machine.js';
 import type { GuestFiles } from '../lab/open.js';
 import { UsageError } from './errors.js';
@@ -26,52 +29,66 @@ export interface GuestRun {
   readonly budget: number;
 }
 
-const SUFFIX: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
-const DECIMAL_SUFFIX: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+type Suffixes = Readonly<Record<string, number>>;
+const BINARY: Suffixes = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+const DECIMAL: Suffixes = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
 
-function quantity(name: string, text: string, suffixes: Readonly<Record<string, number>>): number {
-  const match = /^(\d+)([kmg]?)b?$/i.exec(text);
-  if (match === null)
-    throw new UsageError(
-      `expected ${name} as a number, with K, M or G behind it if need be, found "${text}"`,
-    );
-  return Number(match[1]) * suffixes[match[2]!.toLowerCase()]!;
+interface Bounds {
+  readonly from: number;
+  readonly to: number;
+  readonly step?: number;
+  /** The bounds in words, as the message about a wrong value gives them. */
+  readonly range: string;
 }
 
-function whole(name: string, from: number, to: number) {
+/** A reader of a whole number within bounds; the suffixes may follow it. */
+function number(name: string, { from, to, step = 1, range }: Bounds, suffixes: Suffixes = { '': 1 }) {
   return (text: string): number => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= from && value <= to))
-      throw new UsageError(`expected ${name} from ${from} to ${to}, found "${text}"`);
+    const [, digits, suffix = ''] = /^(\d+)([a-z]?)$/i.exec(text) ?? [];
+    const value = Number(digits) * (suffixes[suffix.toLowerCase()] ?? Number.NaN);
+    if (!(value >= from && value <= to && value % step === 0))
+      throw new UsageError(`expected ${name} ${range}, found "${text}"`);
     return value;
   };
 }
 
+const RAM: Bounds = { from: MIN_RAM, to: MAX_RAM, step: 4096, range: 'from 2M to 2G in steps of 4K' };
+const CPUS: Bounds = { from: 1, to: MAX_CPUS, range: `from 1 to ${MAX_CPUS}` };
+const TURN: Bounds = { from: 1, to: MAX_TURN, range: `from 1 to ${MAX_TURN}` };
+const BUDGET: Bounds = {
+  from: 1,
+  to: Number.MAX_SAFE_INTEGER,
+  range: 'of at least 1 instruction, with K, M or G behind it if need be',
+};
+
+const option = <T>(flags: string, text: string, read: (value: string, before: T) => T): Option =>
+  new Option(flags, text).argParser(read);
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
 /** Adds the options; what the user gave is read by `guestRun`. */
 export function addGuestOptions(command: Command): Command {
-  const collect = (value: string, previous: string[]): string[] => [...previous, value];
-  return command
-    .argument('<image>', 'kernel: an ELF file with a PVH note, or @kernel, the one of this package')
-    .option(
+  const options = [
+    option(
       '-m, --module <file[,args]>',
-      'a program for the kernel, such as build/hello.elf or @hello; can be given again',
+      'a program for the kernel, such as @hello; may be repeated',
       collect,
-      [],
-    )
-    .option('--append <text>', 'kernel command line', '')
-    .option('--cpus <n>', `CPUs, 1 to ${MAX_CPUS}`, whole('--cpus', 1, MAX_CPUS), 1)
-    .option('--ram <size>', 'RAM, such as 64M', (text) => quantity('--ram', text, SUFFIX), DEFAULT_RAM)
-    .option('--turn <n>', "instructions of a CPU's turn", whole('--turn', 1, 1e9), DEFAULT_TURN)
-    .option(
+    ).default([], 'none'),
+    new Option('--append <text>', 'kernel command line').default('', 'empty'),
+    option('--cpus <n>', `CPUs, ${CPUS.range}`, number('--cpus', CPUS)).default(1),
+    option('--ram <size>', `RAM, ${RAM.range}`, number('--ram', RAM, BINARY)).default(DEFAULT_RAM, '64M'),
+    option('--turn <n>', "instructions of a CPU's turn", number('--turn', TURN)).default(DEFAULT_TURN),
+    option(
       '--budget <n>',
       'instructions after which the run ends, such as 500M',
-      (text) => quantity('--budget', text, DECIMAL_SUFFIX),
-      DEFAULT_BUDGET,
-    );
+      number('--budget', BUDGET, DECIMAL),
+    ).default(DEFAULT_BUDGET, '10G'),
+  ];
+  command.argument('<image>', 'kernel: an ELF file with a PVH note, or @kernel, the one of this package');
+  for (const each of options) command.addOption(each);
+  return command;
 }
 
 export function guestRun(image: string, raw: RawOptions): GuestRun {
-  if (raw.budget < 1) throw new UsageError('expected --budget of at least 1 instruction, found 0');
   return {
     files: { image, modules: raw.module, commandLine: raw.append },
     options: { cpus: raw.cpus, ram: raw.ram, turn: raw.turn },

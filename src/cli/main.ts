@@ -24,7 +24,8 @@ function program(): Command {
     .version(version)
     .addHelpText('after', () => `\nImages of this package: ${packedImages().join(', ')}\n`)
     .showHelpAfterError('(--help shows what is possible)')
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) });
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) })
+    .exitOverride();
   const commands = [
     bootCommand(),
     traceCommand(),
@@ -34,7 +35,7 @@ function program(): Command {
     setupCommand(),
   ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
-  return root.exitOverride();
+  return root;
 }
 
 /** Which errors are the user's, by class; all others are ours. */
