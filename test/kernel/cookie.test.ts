@@ -114,7 +114,7 @@ test('get_cookie inside get_cookie, at each of its instructions, takes one count
   boot('roundtrip 20', { commandLine: 'trace=ftrace' });
   kernel.runTo('get_cookie.begin');
   const info = kernel.register('rdi');
-  const { boundaries } = kernel.sweep('get_cookie', returned(kernel), () => {
+  const { boundaries } = kernel.sweep(returned(kernel), () => {
     const inner = kernel.call('get_cookie', info);
     kernel.runTo('unwind_deferred_task_work.begin');
     expect([inner, kernel.info.cookie]).toEqual([0x3_0000_0001n, 0x3_0000_0001n]);

@@ -51,7 +51,7 @@ export interface Snapshot {
 export interface Sweep {
   /** At how many instruction boundaries something was tried. */
   readonly boundaries: number;
-  /** Those instructions among them that lie in the window itself, and not in what it calls. */
+  /** Before which instructions. */
   readonly addresses: ReadonlySet<bigint>;
 }
 
@@ -190,6 +190,11 @@ export class Kernel {
    * The stack must be the kernel's. @returns rax
    */
   call(place: Place, ...args: readonly bigint[]): bigint {
+    return this.enter(place, ...args)();
+  }
+
+  /** The first half of a call: the CPU stands at the function's first instruction. @returns the second half */
+  enter(place: Place, ...args: readonly bigint[]): () => bigint {
     const { cpu } = this;
     const { state } = cpu;
     const registers = GPR_NAMES.map((name) => state.reg(GPR[name]));
@@ -201,13 +206,15 @@ export class Kernel {
     for (const [index, value] of args.entries())
       state.setReg(GPR[ARGUMENTS[index]!], BigInt.asUintN(64, value));
     state.rip = this.address(place);
-    this.runTo(back, (at) => at === cpu && at.state.reg(GPR.rsp) === rsp + 8n);
-    const result = state.reg(GPR.rax);
-    for (const [index, name] of GPR_NAMES.entries()) state.setReg(GPR[name], registers[index]!);
-    state.rip = rip;
-    state.rflags = rflags;
-    this.#passOver = { rip, now: cpu.now };
-    return result;
+    return () => {
+      this.runTo(back, (at) => at === cpu && at.state.reg(GPR.rsp) === rsp + 8n);
+      const result = state.reg(GPR.rax);
+      for (const [index, name] of GPR_NAMES.entries()) state.setReg(GPR[name], registers[index]!);
+      state.rip = rip;
+      state.rflags = rflags;
+      this.#passOver = { rip, now: cpu.now };
+      return result;
+    };
   }
 
   /** One instruction of the CPU that is stopped. */
@@ -222,15 +229,13 @@ export class Kernel {
   /**
    * Tries something at every instruction boundary from here on until `done`: each `probe` starts from the kernel as it stands at
    * one boundary, and is undone.
-   * @param window names the window NAME.begin to NAME.end whose instructions are counted
    */
-  sweep(window: string, done: (cpu: Vcpu) => boolean, probe: (rip: bigint) => void): Sweep {
-    const [begin, end] = [this.address(`${window}.begin`), this.address(`${window}.end`)];
+  sweep(done: (cpu: Vcpu) => boolean, probe: (rip: bigint) => void): Sweep {
     const addresses = new Set<bigint>();
     let boundaries = 0;
     for (; !done(this.cpu); boundaries++) {
       const { rip } = this.cpu.state;
-      if (rip >= begin && rip < end) addresses.add(rip);
+      addresses.add(rip);
       const here = this.snapshot();
       probe(rip);
       this.restore(here);
