@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -115,11 +115,13 @@ const perf = spawnSync('perf', ['--version'], { encoding: 'utf8' });
 test.skipIf(perf.status !== 0)(
   `perf itself reads it${perf.status === 0 ? '' : ' (skipped: no perf)'}`,
   () => {
-    const path = join(mkdtempSync(join(tmpdir(), 'unwindlab-perf-')), 'perf.data');
+    const folder = mkdtempSync(join(tmpdir(), 'unwindlab-perf-'));
+    const path = join(folder, 'perf.data');
     writeFileSync(path, stitchedFile);
     const { stdout, stderr } = spawnSync('perf', ['script', '-f', '-F', FIELDS, '-i', path], {
       encoding: 'utf8',
     });
+    rmSync(folder, { recursive: true });
     const words = (text: string) => text.replaceAll('[unknown] ', '').replaceAll(/ +/g, ' ').trim();
     expect(words(stdout), stderr).toBe(words(expected));
   },
