@@ -60,10 +60,11 @@ function statusOf(error: unknown): number {
 }
 
 // A reader that goes away (`| head`) ends the command quietly, as it does other tools.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(EXIT_STATUS.ok);
-  throw error;
-});
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_STATUS.ok);
+    throw error;
+  });
 
 try {
   await program().parseAsync();
