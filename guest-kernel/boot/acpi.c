@@ -33,25 +33,12 @@ struct madt_local_apic { u8 type, length, processor, apic; u32 flags; } __attrib
 
 #define MADT_LOCAL_APIC	0
 #define CPU_ENABLED	1
-#define RSDP_SIGNATURE	0x2052545020445352ull	/* "RSD PTR " */
-#define BIOS_START	0xe0000
-#define BIOS_END	0x100000
 
 u32 cpu_apic_id[MAX_CPUS];
 
 static const void *physical(u64 address, u64 size)
 {
 	return address && address + size <= DIRECT_MAP_BYTES ? phys_to_virt(address) : NULL;
-}
-
-static const struct rsdp *find_rsdp(void)
-{
-	if (acpi_rsdp)
-		return physical(acpi_rsdp, sizeof(struct rsdp));
-	for (u64 address = BIOS_START; address < BIOS_END; address += 16)
-		if (*(const u64 *)phys_to_virt(address) == RSDP_SIGNATURE)
-			return phys_to_virt(address);
-	return NULL;
 }
 
 static const struct table *find_table(const struct rsdp *rsdp, const char *signature)
@@ -77,7 +64,7 @@ static const struct table *find_table(const struct rsdp *rsdp, const char *signa
 /* Fill cpu_apic_id, the boot CPU first, the others in the order of the table. */
 u32 acpi_find_cpus(void)
 {
-	const struct rsdp *rsdp = find_rsdp();
+	const struct rsdp *rsdp = physical(acpi_rsdp, sizeof(*rsdp));
 	const struct madt *madt = rsdp ? (const void *)find_table(rsdp, "APIC") : NULL;
 
 	if (!madt)

@@ -73,7 +73,8 @@ long mm_unmap(struct mm *mm, u64 address, u64 length);
 long mm_protect(struct mm *mm, u64 address, u64 length, u32 prot);
 u64 mm_brk(struct mm *mm, u64 brk);
 
-/* mm/pagetable.c: 4 KiB user pages. */
+/* mm/pagetable.c: 4 KiB user pages, under LEVELS levels of tables. */
+#define LEVELS		4
 #define PTE_PRESENT	0x1ull
 #define PTE_WRITE	0x2ull
 #define PTE_USER	0x4ull
@@ -84,8 +85,8 @@ u64 mm_brk(struct mm *mm, u64 brk);
 extern u64 init_pgd[512];
 u64 pgd_create(void);			/* physical; 0: no memory */
 u64 *pte_make(u64 pgd, u64 address);
-u64 *pte_next(u64 pgd, u64 *address, u64 end);
-void pgd_free(u64 pgd);			/* with all user pages in it */
+u64 *pte_next(u64 pgd, u64 *address, u64 end);	/* the first page in [*address, end), or NULL */
+void entries_free(u64 pgd, u32 level, u64 address, u64 end);
 u64 pte_flags(u32 prot);
 
 static inline bool pte_has_page(u64 pte) { return pte & (PTE_PRESENT | PTE_HELD); }

@@ -26,13 +26,17 @@ void mm_put(struct mm *mm)
 {
 	if (__atomic_sub_fetch(&mm->users, 1, __ATOMIC_SEQ_CST))
 		return;
+	/* From the pages up: a table is found by way of those above it. */
+	for (u32 level = 0; level < LEVELS; level++)
+		for (const struct vma *vma = mm->vmas; vma; vma = vma->next)
+			entries_free(mm->pgd, level, vma->start, vma->end);
+	page_free(phys_to_virt(mm->pgd));
 	while (mm->vmas) {
 		struct vma *vma = mm->vmas;
 
 		mm->vmas = vma->next;
 		kfree(vma);
 	}
-	pgd_free(mm->pgd);
 	kfree(mm);
 }
 

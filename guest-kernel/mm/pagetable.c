@@ -6,7 +6,6 @@
 #include "kernel.h"
 #include "mm.h"
 
-#define LEVELS		4
 #define ENTRIES		512
 #define TABLE_FLAGS	(PTE_PRESENT | PTE_WRITE | PTE_USER)
 #define USER_ENTRIES	(ENTRIES / 2)
@@ -43,43 +42,46 @@ u64 *pte_make(u64 pgd, u64 address)
 	return &table[table_index(address, 0)];
 }
 
+static u64 level_span(u32 level) { return (u64)PAGE_SIZE << 9 * level; }
+
 /*
- * The entry of the first page in [*address, end), and *address becomes its address; NULL: there is
- * none. What no table maps is skipped as a whole.
+ * The first entry of a level that is in use and maps something of [*address, end), and *address
+ * becomes where it does; NULL: there is none. What no table maps is skipped as a whole.
  */
-u64 *pte_next(u64 pgd, u64 *address, u64 end)
+static u64 *entry_next(u64 pgd, u32 wanted, u64 *address, u64 end)
 {
 	while (*address < end) {
-		u64 *table = phys_to_virt(pgd);
-		u64 *entry = &table[table_index(*address, LEVELS - 1)];
 		u32 level = LEVELS - 1;
+		u64 *entry = (u64 *)phys_to_virt(pgd) + table_index(*address, level);
 
-		for (; level && *entry & PTE_PRESENT; level--) {
-			table = phys_to_virt(*entry & PTE_ADDRESS);
+		for (; level > wanted && *entry & PTE_PRESENT; level--) {
+			u64 *table = phys_to_virt(*entry & PTE_ADDRESS);
+
 			entry = &table[table_index(*address, level - 1)];
 		}
-		if (!level && pte_has_page(*entry))
-			return entry;
-		u64 span = (u64)PAGE_SIZE << 9 * level;
-		*address = (*address | (span - 1)) + 1;
+		do {	/* along this table, until an entry is found or leads further down */
+			if (level == wanted && pte_has_page(*entry))
+				return entry;
+			if (level > wanted && *entry & PTE_PRESENT)
+				break;
+			*address = (*address | (level_span(level) - 1)) + 1;
+			entry++;
+		} while (*address < end && table_index(*address, level));
 	}
 	return NULL;
 }
 
-static void table_free(u64 physical, u32 level)
+u64 *pte_next(u64 pgd, u64 *address, u64 end) { return entry_next(pgd, 0, address, end); }
+
+/* Free what the entries of one level in [address, end) name: pages (level 0), or emptied tables. */
+void entries_free(u64 pgd, u32 level, u64 address, u64 end)
 {
-	u64 *table = phys_to_virt(physical);
-
-	for (u32 i = 0; i < (level == LEVELS - 1 ? USER_ENTRIES : ENTRIES); i++) {
-		if (level && table[i] & PTE_PRESENT)
-			table_free(table[i] & PTE_ADDRESS, level - 1);
-		else if (!level && pte_has_page(table[i]))
-			page_free(phys_to_virt(table[i] & PTE_ADDRESS));
+	for (u64 *entry; (entry = entry_next(pgd, level, &address, end)); ) {
+		page_free(phys_to_virt(*entry & PTE_ADDRESS));
+		*entry = 0;
+		address = (address | (level_span(level) - 1)) + 1;
 	}
-	page_free(table);
 }
-
-void pgd_free(u64 pgd) { table_free(pgd, LEVELS - 1); }
 
 /* Without any permission the page is out of reach, for the kernel too, but kept. */
 u64 pte_flags(u32 prot)
