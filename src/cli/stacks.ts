@@ -47,7 +47,10 @@ export function stacksCommand(): Command {
     )
     .option('--json', 'short for --format json')
     .option('-o, --output <file>', 'write there instead of stdout')
-    .option('--perf-data <file>', "write perf's records there too, for perf script -i FILE")
+    .option(
+      '--perf-data <file>',
+      'write the samples there too, for perf script -i FILE; with --no-merge as they are, which needs perf 7',
+    )
     .addHelpText(
       'after',
       '\nThe kernel gets trace=perf unless --append says otherwise (perf.source, perf.period: docs/guest-abi.md).\nThe console of the guest is on stderr.\n',
@@ -59,7 +62,7 @@ async function printStacks(image: string, options: StacksOptions): Promise<void>
   const run = guestRun(image, { ...options, append: withWord(options.append, 'trace=perf') });
   const output = openOutput(options.output, process.stdout);
   const perfData = options.perfData === undefined ? undefined : openOutput(options.perfData, process.stdout);
-  const source = /\bperf\.source=nmi\b/.test(options.append) ? 'instructions' : 'cpu-clock';
+  const perfEvent = /\bperf\.source=nmi\b/.test(options.append) ? 'instructions' : 'cpu-clock';
   let samples: Samples | undefined;
   await runGuest(run, {
     console: (bytes) => process.stderr.write(bytes),
@@ -67,10 +70,11 @@ async function printStacks(image: string, options: StacksOptions): Promise<void>
       samples = collectSamples(new RunningKernel(machine));
     },
     finished: (outcome, guest) => {
-      const events = sampleStacks(samples!, guest, { merge: options.merge, perfEvent: source });
+      const how = { merge: options.merge, perfEvent } as const;
+      const events = sampleStacks(samples!, guest, how);
       output.write(FORMATS[options.json ? 'json' : options.format](events));
       output.close();
-      perfData?.write(perfDataOf(samples!, guest, source));
+      perfData?.write(perfDataOf(samples!, guest, how));
       perfData?.close();
       process.stderr.write(`${summary(events)}\n`);
       finish(outcome, guest.machine);

@@ -1,7 +1,10 @@
 /** The samples of a run as stacks: kernel frames over user frames, joined by cookie, each tracer with its own half. */
+
+import { splitChain } from '../trace/callchain.js';
 import type { FtraceRecord } from '../trace/ftrace-record.js';
 import { Maps } from '../trace/maps.js';
 import { CONTEXT } from '../trace/perf-abi.js';
+import { byTime } from '../trace/perf-data.js';
 import { writePerfData } from '../trace/perf-data-writer.js';
 import { GUEST_LAYOUT, type PerfDeferred, type PerfRecord, type PerfSample } from '../trace/perf-record.js';
 import type { RawRecord } from '../trace/raw-record.js';
@@ -36,7 +39,7 @@ export interface StackOptions {
   /** Join the halves by task and cookie; otherwise they stay apart, as `perf script --no-merge-callchains` shows them. */
   readonly merge: boolean;
   /** How perf names the event that takes its samples. */
-  readonly perfEvent: string;
+  readonly perfEvent: 'cpu-clock' | 'instructions';
 }
 
 /** The stacks of both tracers in the order of time. */
@@ -58,10 +61,6 @@ export function sampleStacks(
   return byTime(events);
 }
 
-/** Stable: what has the same time keeps its order. */
-const byTime = <T extends { readonly time: bigint }>(records: readonly T[]): T[] =>
-  [...records].sort((a, b) => (a.time < b.time ? -1 : Number(a.time > b.time)));
-
 /** An ftrace record in the shape of perf's, so that one stitcher serves both; the kernel half is empty. */
 function perfLike(record: FtraceRecord, names: Map<PerfSample, string>): PerfSample | PerfDeferred {
   const { at, pid, tid, time, cookie } = record;
@@ -73,14 +72,22 @@ function perfLike(record: FtraceRecord, names: Map<PerfSample, string>): PerfSam
   return sample;
 }
 
-/** perf's records as a perf.data file, for the perf of other machines. */
+/**
+ * perf's records as a perf.data file. Merged, samples carry their user stacks as they do without deferring, and every perf can
+ * read them; otherwise the records go in as they are, which needs perf 7.
+ */
 export function perfDataOf(
   { perf, raw }: Samples,
   guest: LoadedGuest,
-  source: 'cpu-clock' | 'instructions',
+  { merge, perfEvent }: StackOptions,
 ): Uint8Array {
   const { symbols } = guest.machine;
   const period = perf.find((record) => record.type === 'sample')?.period ?? 0n;
   const kernel = { start: symbols.require('kernel_start'), end: symbols.require('text_end') };
-  return writePerfData({ layout: GUEST_LAYOUT, source, period, records: raw, kernel });
+  const key = (tid: number, cookie: bigint | undefined): string => `${tid} ${cookie}`;
+  const deferred = perf.filter((record) => record.type === 'deferred');
+  const stackOf = new Map(deferred.map(({ tid, cookie, ips }) => [key(tid, cookie), ips]));
+  const userStack = ({ tid, callchain }: PerfSample) => stackOf.get(key(tid, splitChain(callchain).cookie));
+  const recording = { layout: GUEST_LAYOUT, source: perfEvent, period, records: raw, kernel };
+  return writePerfData(merge ? { ...recording, userStack } : recording);
 }

@@ -1,5 +1,5 @@
 /** Observes the system calls of a running kernel at its labels, and joins them to their user stacks by cookie. */
-import { type ElfFile, PT } from '../../emu/boot/elf.js';
+import { type ElfFile, type ElfSegment, PT } from '../../emu/boot/elf.js';
 import type { UserAddr } from '../../emu/memory/address.js';
 import { resultOf, syscallOf } from '../guest/pt-regs.js';
 import type { Task } from '../guest/task.js';
@@ -98,21 +98,28 @@ export class CallStacks {
   }
 
   #locate(program: string, ip: bigint): Location {
-    const found = this.#guest.program(program)?.symbols.resolve(ip);
+    const image = this.#guest.program(program);
+    const found = image?.symbols.resolve(ip);
+    const segment = image && segmentOf(image.file, ip, 1);
     return {
       ip,
       image: program,
-      ...(found !== undefined && { symbol: found.name, symbolOffset: found.offset }),
+      ...(segment && { fileOffset: ip - segment.virtualAddress + BigInt(segment.offset) }),
+      ...(found && { symbol: found.name, symbolOffset: found.offset }),
     };
   }
 }
 
-/** What a program's image puts into memory: pages that the guest has not touched yet still hold it. */
-function initialBytes({ segments }: ElfFile, address: UserAddr, length: number): Uint8Array | undefined {
-  const segment = segments.find(
+/** The part of a program's image that holds all of a range of its memory. */
+const segmentOf = ({ segments }: ElfFile, address: bigint, length: number): ElfSegment | undefined =>
+  segments.find(
     ({ type, virtualAddress: start, memorySize }) =>
       type === PT.LOAD && start <= address && address + BigInt(length) <= start + memorySize,
   );
+
+/** What a program's image puts into memory: pages that the guest has not touched yet still hold it. */
+function initialBytes(image: ElfFile, address: UserAddr, length: number): Uint8Array | undefined {
+  const segment = segmentOf(image, address, length);
   if (segment === undefined) return undefined;
   const bytes = new Uint8Array(length);
   const offset = Number(address - segment.virtualAddress);
