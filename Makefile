@@ -39,8 +39,7 @@ test: build lint
 	npx vitest run --reporter=default --reporter=json --outputFile.json=$(REPORT)
 
 lint: node_modules/.installed
-	npx biome check --error-on-warnings .
-	npx oxlint --quiet
+	npm run --silent lint
 	npx tsc --noEmit
 	npx knip
 

@@ -19,4 +19,3 @@ export const virt = (address: bigint): VirtAddr => BigInt.asUintN(64, address) a
 /** Whether bits 63..47 are all equal (SDM 1, "Canonical Addressing", 3.3.7.1). */
 export const isCanonical = (address: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
-export const isKernel = (address: bigint): address is KernelAddr => address >> 63n === 1n;
