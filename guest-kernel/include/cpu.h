@@ -79,8 +79,6 @@ static inline u64 irq_flags(void)
 	return flags;
 }
 
-static inline bool irqs_enabled(void) { return irq_flags() & X86_EFLAGS_IF; }
-
 static inline u64 irq_save(void)
 {
 	u64 flags = irq_flags();
@@ -119,11 +117,6 @@ static inline void spin_lock(struct spinlock *lock)
 	while (__atomic_exchange_n(&lock->locked, 1, __ATOMIC_ACQUIRE))
 		while (READ_ONCE(lock->locked))
 			cpu_relax();
-}
-
-static inline bool spin_trylock(struct spinlock *lock)
-{
-	return !__atomic_exchange_n(&lock->locked, 1, __ATOMIC_ACQUIRE);
 }
 
 static inline void spin_unlock(struct spinlock *lock)

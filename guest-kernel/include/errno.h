@@ -7,7 +7,6 @@
 
 #define EPERM		1
 #define EINTR		4
-#define ENOEXEC		8
 #define EBADF		9
 #define ECHILD		10
 #define EAGAIN		11

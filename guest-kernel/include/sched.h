@@ -8,7 +8,7 @@
 /*
  * One lock guards the run queues, the states of tasks, all wait queues, the sleepers and the tree
  * of processes. It is held across switch_to, so a task is never on two CPUs. It is taken with
- * interrupts off and is the innermost lock but for page_lock.
+ * interrupts off; only the allocators' locks are taken inside it.
  */
 extern struct spinlock sched_lock;
 extern struct list_head all_tasks;	/* user tasks, by task_link */
