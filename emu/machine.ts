@@ -16,11 +16,9 @@ import { PortBus } from './devices/ports.js';
 import { type PowerEvent, powerDevices } from './devices/power.js';
 import { Uart, type UartState } from './devices/uart.js';
 import { Engine } from './engine/engine.js';
-import { REG } from './engine/ffi.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { EventBus, type EventKind, type MachineEvent } from './events.js';
 import { GuestMemory } from './memory/guest-memory.js';
-import { pagingOf } from './memory/page-walk.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
 
 export const MAX_CPUS = 8;
@@ -387,16 +385,9 @@ export class Machine {
     }
   }
 
-  /** Where code lies physically, by the registers inside the engine. */
+  /** Where code of the active CPU lies physically. */
   #codeAddress(address: bigint): number {
-    const engine = this.#engine;
-    const registers = {
-      cr0: engine.readLive(REG.CR0),
-      cr3: engine.readLive(REG.CR3),
-      cr4: engine.readLive(REG.CR4),
-    };
-    const paging = pagingOf({ ...registers, efer: engine.liveEfer });
-    const physical = this.memory.translate(paging, address)?.physical ?? -1;
+    const physical = this.memory.translate(this.#active.paging, address)?.physical ?? -1;
     return physical < this.memory.size ? physical : -1;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One Unicorn engine that runs the code of all virtual CPUs, one at a time. A CPU is a saved state; changing CPUs is copying
- * 5.5 KiB and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one per CPU, because
- * then the engine itself notices code that is written by another CPU, and code is translated once for all.
+ * One Unicorn engine that runs the code of all virtual CPUs, one at a time. The others are saved states; changing CPUs is
+ * copying 5.5 KiB out and in and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one
+ * per CPU, because then the engine itself notices code that is written by another CPU, and code is translated once for all.
  */
 import { CpuState } from './cpu-state.js';
 import {
@@ -22,7 +22,7 @@ import {
   viewMemory,
 } from './ffi.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
-import { type Layout, layout } from './layout.js';
+import { type Layout, layout, liveState } from './layout.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
 /** What the guest does that the engine cannot; all are called in the middle of a run, with the CPU's state readable and writable. */
@@ -50,7 +50,6 @@ export interface MmioWindow {
 
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
-const EFER_MSR = 0xc000_0080;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
 /** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
@@ -70,6 +69,7 @@ export class Engine {
   readonly #callbacks: Pointer[] = [];
   readonly #contexts: Pointer[] = [];
   readonly #bookkeeping: DataView;
+  readonly #live: DataView;
   readonly #scratch = Buffer.alloc(16);
   readonly #breakpoints = new Map<bigint, bigint>();
   readonly #traps: TranslationTraps;
@@ -95,6 +95,7 @@ export class Engine {
     this.#uc = out[0];
     f.check(f.setCpuModel(this.#uc, UC_CPU_X86_QEMU64), 'uc_ctl');
     this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
+    const { contextSize, start, live } = this.#layout;
     f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     f.check(f.useExits(this.#uc), 'uc_ctl');
@@ -109,6 +110,7 @@ export class Engine {
     });
     f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_ALL), 'uc_mem_map');
     f.check(f.memWrite(this.#uc, PRIMER_ADDRESS, Buffer.from(PRIMER), BigInt(PRIMER.length)), 'uc_mem_write');
+    this.#live = new DataView(liveState(this.#uc, live, contextSize - start));
     f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');
     this.#pristine = out[0];
     f.check(f.contextSave(this.#uc, this.#pristine), 'uc_context_save');
@@ -136,35 +138,35 @@ export class Engine {
     this.#hook(HOOK.INTR, 'intr', (_uc: Pointer, vector: number) => {
       const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
       invalidAt = -1;
-      if (!dealtWith) this.#inHook(() => client.exception(vector));
+      if (!dealtWith) this.#guard(() => client.exception(vector), undefined);
     });
     this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
       invalidAt = this.retired;
-      this.#inHook(() => {
+      this.#guard(() => {
         const state = this.#loaded!;
         if (state.softwareInterrupt) {
           state.rip = BigInt.asUintN(64, state.rip + INT_N_LENGTH); // for INT 6 alone the engine leaves RIP at the instruction
           client.exception(INVALID_OPCODE);
         } else client.invalidInstruction();
-      });
+      }, undefined);
       return true;
     });
     this.#hook(
       HOOK.INSN,
       'syscall',
       () =>
-        this.#inHook(() => {
+        this.#guard(() => {
           client.syscall();
           const state = this.#loaded!;
           state.rip = BigInt.asUintN(64, state.rip - 2n); // the engine adds the length of SYSCALL after the hook
-        }),
+        }, undefined),
       INSN.SYSCALL,
     );
     this.#hook(
       HOOK.INSN,
       'cpuid',
       () => {
-        this.#inHook(() => client.cpuid());
+        this.#guard(() => client.cpuid(), undefined);
         return 1;
       },
       INSN.CPUID,
@@ -217,15 +219,6 @@ export class Engine {
     }
   }
 
-  /** A hook that may change the CPU: what was read is out of date before, and what was changed goes in afterwards. */
-  #inHook(body: () => void): void {
-    const state = this.#loaded!;
-    state.fresh = false;
-    this.#guard(body, undefined);
-    if (state.dirty) this.#push(state);
-    state.fresh = false;
-  }
-
   #translated(pointer: Pointer): void {
     // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }
     const view = new DataView(viewMemory(pointer, 16));
@@ -245,15 +238,11 @@ export class Engine {
   }
 
   #atBreakpoint(address: bigint): void {
-    const state = this.#loaded!;
-    state.fresh = false;
     if (this.#passed === address && this.retired === 0) return;
     if (this.#client.breakpoint(address)) {
       this.#stoppedAtBreakpoint = true;
       this.#ffi.stop(this.#uc);
     }
-    if (state.dirty) this.#push(state);
-    state.fresh = false;
   }
 
   /** A new CPU in the engine's reset state. */
@@ -262,46 +251,46 @@ export class Engine {
     const out: [Pointer] = [null];
     f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');
     this.#contexts.push(out[0]);
-    const state = new CpuState(this, f, this.#layout, out[0]);
+    const state = new CpuState({
+      ffi: f,
+      uc: this.#uc,
+      layout: this.#layout,
+      live: this.#live,
+      context: out[0],
+    });
     state.bytes.set(new Uint8Array(viewMemory(this.#pristine, this.#layout.contextSize)));
     return state;
   }
 
-  /** @internal of CpuState */
-  pull(state: CpuState): void {
+  #save(state: CpuState): void {
     this.#ffi.contextSave(this.#uc, state.context);
-    state.fresh = true;
   }
-
-  #push(state: CpuState): void {
+  #restore(state: CpuState): void {
     this.#ffi.contextRestore(this.#uc, state.context);
-    state.dirty = false;
   }
 
   /** Brings the saved form up to date, to be copied as a whole. */
   settle(state: CpuState): void {
-    if (!state.fresh) this.pull(state);
+    if (state.loaded) this.#save(state);
   }
 
   /** Replaces a state by a copy taken earlier. */
   replace(state: CpuState, bytes: Uint8Array): void {
     state.bytes.set(bytes);
-    state.fresh = true;
-    state.dirty = true;
+    if (state.loaded) this.#restore(state);
   }
 
   /** Makes `state` the one inside the engine. */
   load(state: CpuState): void {
+    if (state.loaded) return;
     const before = this.#loaded;
-    if (before === state) {
-      if (state.dirty) this.#push(state);
-      return;
-    }
     if (before !== undefined) {
-      if (!before.fresh) this.pull(before);
+      this.#save(before);
+      before.loaded = false;
       if (!sameAddressSpace(before, state)) this.#ffi.flushTlb(this.#uc);
     }
-    this.#push(state);
+    this.#restore(state);
+    state.loaded = true;
     this.#loaded = state;
   }
 
@@ -315,14 +304,12 @@ export class Engine {
     const book = this.#bookkeeping;
     let executed = 0;
     for (;;) {
-      const rip = state.fresh ? state.rip : this.#liveRip();
       this.load(state);
-      state.fresh = false;
       this.#stoppedAtBreakpoint = false;
       this.#translateAgain = false;
       this.#retiredBefore = executed;
       this.#passed = executed === 0 ? passed : undefined;
-      const code = f.start(this.#uc, rip, 0n, 0n, limit - executed) as number;
+      const code = f.start(this.#uc, state.rip, 0n, 0n, limit - executed) as number;
       const counter = book.getUint32(0, true);
       const allowed = book.getUint32(8, true);
       if (this.#failure !== undefined) this.#rethrow();
@@ -368,28 +355,12 @@ export class Engine {
     throw failure;
   }
 
-  #liveRip(): bigint {
-    return this.readLive(REG.RIP);
-  }
-
-  /** A register of the CPU that is loaded, straight from the engine. */
-  readLive(register: number): bigint {
-    this.#ffi.regRead(this.#uc, register, this.#scratch);
-    return this.#scratch.readBigUInt64LE(0);
-  }
-
-  /** EFER of the CPU that is loaded. */
-  get liveEfer(): bigint {
-    return this.readMsr(this.#loaded!, EFER_MSR);
-  }
-
   /** Sets a model-specific register that the engine itself uses (EFER, STAR, FS/GS/KERNEL_GS base). */
   writeMsr(state: CpuState, msr: number, value: bigint): void {
     this.load(state);
     this.#scratch.writeUInt32LE(msr >>> 0, 0);
     this.#scratch.writeBigUInt64LE(value, 8);
     this.#ffi.regWrite(this.#uc, REG.MSR, this.#scratch);
-    state.fresh = false;
   }
 
   /** The engine's own value of a model-specific register. */
@@ -447,7 +418,7 @@ export class Engine {
     if (loaded !== undefined) this.settle(loaded);
     this.#ffi.flushCode(this.#uc);
     this.#prime();
-    if (loaded !== undefined) this.#push(loaded);
+    if (loaded !== undefined) this.#restore(loaded);
     this.#ffi.flushTlb(this.#uc);
     this.codePages.clear();
     this.recentCodePages.clear();

@@ -3,6 +3,7 @@
  * and proved once per process on a scratch engine, by running instructions whose effect is known. If one proof
  * fails, the machine does not start. The order of the fields is QEMU 5's `CPUX86State` (target/i386/cpu.h).
  */
+import { closeSync, openSync, readSync } from 'node:fs';
 import {
   type Ffi,
   ffi,
@@ -24,7 +25,13 @@ import { EngineError } from './library.js';
 export const FIELD = {
   regs: 0,
   rip: 128,
+  /** All but the arithmetic flags and DF, which are kept apart: see `cc` and `df`. */
   eflags: 136,
+  /** The last result's operands; `ccOp` says how the arithmetic flags come from them. */
+  ccSrc: 152,
+  ccOp: 168,
+  /** 1, or -1 where DF is set. */
+  df: 172,
   hflags: 176,
   hflags2: 180,
   segments: 184,
@@ -37,6 +44,9 @@ export const FIELD = {
 export const SEGMENT_SIZE = 24;
 const OLD_EXCEPTION_AFTER_ERROR_CODE = 112;
 const IS_INT_AFTER_ERROR_CODE = 4;
+
+/** Value of `ccOp`: `ccSrc` holds the arithmetic flags themselves. */
+export const CC_OP_EFLAGS = 1;
 
 /** Bits of QEMU's hflags that the machine reads or writes. */
 export const HFLAG = {
@@ -62,11 +72,16 @@ export interface Layout {
   readonly isInt: number;
   readonly oldException: number;
   readonly efer: number;
+  /** The CPU state that the engine works on: the engine's own structure holds a pointer at `pointer`, it lies `offset` bytes behind. */
+  readonly live: { readonly pointer: number; readonly offset: number };
   /** In the engine's own structure: u64 instructions begun in this run, followed by u64 the limit of this run. */
   readonly counter: number;
 }
 
 const ENGINE_STRUCT_SEARCHED = 2048;
+/** QEMU's CPU object holds its software TLB and then the CPU state; 2.1.1 has it 35 KiB behind the start. */
+const CPU_OBJECT_SEARCHED = 1 << 17;
+const USER_SPACE = { from: 0x1_0000n, to: 0x8000_0000_0000n } as const;
 
 /** Bytes of the probe programs, by name. */
 const CODE = {
@@ -76,6 +91,10 @@ const CODE = {
   cli: [0xfa],
 } as const;
 const BAD_SELECTOR = 0x7ad8;
+/** CF, PF, AF, ZF, SF, OF; DF is kept by itself. */
+export const ARITHMETIC_FLAGS = 0x8d5n;
+/** CF, AF, SF and DF. */
+const RFLAGS_PROBE = 0x493n;
 
 /** A throw-away engine with one engine-wide exception hook, on which the layout is proved. */
 class Probe {
@@ -141,21 +160,69 @@ class Probe {
   }
 }
 
+/**
+ * Finds the CPU state that the engine works on by the registers that it begins with. The engine's structure is full of words
+ * that may be no pointers, so memory behind them is read through /proc/self/mem, which refuses what is not mapped. Copies
+ * of the registers can lie behind other pointers: the truth is what follows a change; and seen from several pointers, the
+ * smallest distance is the one within one object.
+ */
+function searchLive(probe: Probe, registers: readonly [number, bigint][]): Layout['live'] | undefined {
+  const memory = openSync('/proc/self/mem', 'r');
+  const bytes = Buffer.alloc(CPU_OBJECT_SEARCHED);
+  const offsetBehind = (address: bigint, words: readonly bigint[]): number => {
+    const wanted = Buffer.from(new BigUint64Array(words).buffer);
+    return bytes.subarray(0, readMapped(memory, bytes, address)).indexOf(wanted);
+  };
+  const words = registers.map(([, value]) => value);
+  const changed = words.map((value) => value ^ 0xffn);
+  const write = (values: readonly bigint[]): void => {
+    for (const [index, [id]] of registers.entries()) probe.setRegister(id, values[index]!);
+  };
+  let best: Layout['live'] | undefined;
+  try {
+    for (let pointer = 0; pointer < ENGINE_STRUCT_SEARCHED; pointer += 8) {
+      const address = probe.bookkeeping.getBigUint64(pointer, true);
+      if (address < USER_SPACE.from || address >= USER_SPACE.to || address % 8n !== 0n) continue;
+      write(words);
+      const offset = offsetBehind(address, words);
+      if (offset < 0) continue;
+      write(changed);
+      const follows = offsetBehind(address + BigInt(offset), changed) === 0;
+      if (follows && (best === undefined || offset < best.offset)) best = { pointer, offset };
+    }
+    return best;
+  } finally {
+    closeSync(memory);
+  }
+}
+
+/** @returns how many bytes could be read. */
+function readMapped(memory: number, into: Buffer, address: bigint): number {
+  try {
+    return readSync(memory, into, 0, into.length, address);
+  } catch {
+    return 0;
+  }
+}
+
 /** First offset in [from, to) at which `matches` holds, or -1. */
 function search(from: number, to: number, step: number, matches: (offset: number) => boolean): number {
   for (let offset = from; offset < to; offset += step) if (matches(offset)) return offset;
   return -1;
 }
 
+function misplaced(f: Ffi, what: string): EngineError {
+  const { version, path } = f.library;
+  return new EngineError(
+    `expected the CPU state of libunicorn to be laid out as in 2.1.1 to 2.1.4, found ${what} elsewhere in version ${version} (${path})`,
+  );
+}
+
 function discover(f: Ffi): Layout {
   const probe = new Probe(f);
   const { state, bookkeeping } = probe;
   const prove = (holds: boolean, what: string): void => {
-    if (holds) return;
-    const { version, path } = f.library;
-    throw new EngineError(
-      `expected the CPU state of libunicorn to be laid out as in 2.1.1 to 2.1.4, found ${what} elsewhere in version ${version} (${path})`,
-    );
+    if (!holds) throw misplaced(f, what);
   };
   try {
     const contextSize = state.byteLength;
@@ -179,6 +246,21 @@ function discover(f: Ffi): Layout {
     const at = (offset: number): number => start + offset;
     prove(state.getBigUint64(at(FIELD.rip), true) === BigInt(stoppedAt), 'RIP');
     prove(state.getBigUint64(at(FIELD.cr) + 24, true) === 0x2000n, 'CR3');
+
+    const live = searchLive(probe, [
+      [REG.RAX, rax],
+      [REG.RCX, rcx],
+    ]);
+    if (live === undefined) throw misplaced(f, 'the CPU state that the engine works on');
+    probe.setRegister(REG.RFLAGS, RFLAGS_PROBE);
+    const now = new DataView(liveState(probe.uc, live, contextSize - start));
+    prove(
+      now.getUint32(FIELD.ccOp, true) === CC_OP_EFLAGS &&
+        now.getBigUint64(FIELD.ccSrc, true) === (RFLAGS_PROBE & ARITHMETIC_FLAGS) &&
+        now.getInt32(FIELD.df, true) === -1,
+      'the arithmetic flags',
+    );
+    probe.setRegister(REG.RFLAGS, 2n);
 
     const table = Buffer.alloc(24);
     for (const [id, field, name] of [
@@ -230,10 +312,16 @@ function discover(f: Ffi): Layout {
     probe.run(CODE.cli, 1);
     prove(probe.vector === 13, 'the privilege level');
 
-    return { contextSize, start, errorCode, isInt, oldException, efer: eferAt, counter };
+    return { contextSize, start, errorCode, isInt, oldException, efer: eferAt, live, counter };
   } finally {
     probe.close();
   }
+}
+
+/** A window on the CPU state inside an engine; valid until the engine is closed. */
+export function liveState(uc: Pointer, { pointer, offset }: Layout['live'], length: number): ArrayBuffer {
+  const object = new DataView(viewMemory(uc, pointer + 8)).getBigUint64(pointer, true);
+  return viewMemory(object + BigInt(offset), length);
 }
 
 let known: Layout | undefined;
