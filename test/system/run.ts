@@ -1,6 +1,6 @@
 /** Programs started as a user starts them: what they print, how they end, and a limit on how long they may take. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -12,7 +12,7 @@ export const program = (name: string): string => resolve(`build/user/${name}.elf
 const LIMIT_MS = 60_000;
 
 export interface Ended {
-  /** The exit status; 128 + signal number is not made of a signal: see `signal`. */
+  /** null where a signal ended it. */
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
@@ -20,8 +20,8 @@ export interface Ended {
 }
 
 export interface RunOptions {
-  /** What stands on standard input; a string arrives through a pipe that is closed then. Nothing: /dev/null. */
-  readonly input?: string | { readonly file: number };
+  /** What stands on standard input: a file, or a string through a pipe that is closed then. Nothing: /dev/null. */
+  readonly input?: string | { readonly file: string };
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   /** Keeps the pipe of standard input open, and gives `input` only when this has been printed. */
@@ -33,9 +33,11 @@ export interface RunOptions {
 /** Runs a program to its end. Rejects when it cannot be started or does not end in time. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const { input, inputAfter, signal, env = process.env, cwd = process.cwd() } = options;
-  const stdin = inputAfter !== undefined || typeof input === 'string' ? 'pipe' : (input?.file ?? 'ignore');
+  const file = typeof input === 'object' ? openSync(input.file, 'r') : undefined;
+  const stdin = inputAfter !== undefined || typeof input === 'string' ? 'pipe' : (file ?? 'ignore');
   return new Promise((done, failed) => {
     const child = spawn(command, args, { env, cwd, stdio: [stdin, 'pipe', 'pipe'] });
+    if (file !== undefined) closeSync(file);
     const printed = { stdout: '', stderr: '' };
     let waiting = inputAfter !== undefined;
     const timer = setTimeout(() => {
