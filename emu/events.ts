@@ -115,7 +115,7 @@ export class EventBus {
     hash.add(event.time);
     hash.add(event.time / 0x1_0000_0000);
     hash.add(word);
-    hash.add(Number(address & 0xffff_ffffn));
+    hash.add(Number(BigInt.asUintN(32, address)));
     const listeners = this.#listeners.get(event.kind);
     if (listeners !== undefined) for (const listener of listeners) listener(event as never);
   }

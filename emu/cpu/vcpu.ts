@@ -10,7 +10,7 @@ import { PAGE_SIZE } from '../engine/host-memory.js';
 import type { EventBus } from '../events.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
-import { EFER, EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
+import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
 import { cpuid } from './cpuid.js';
 import { type CpuEvent, deliver, syscall } from './delivery.js';
 import { type MsrHost, readMsr, writeMsr } from './msr.js';
@@ -318,16 +318,13 @@ export class Vcpu implements MsrHost, TrappedHost {
   /** From the engine: SYSCALL. */
   syscall(): void {
     const { state } = this;
-    if ((state.efer & EFER.SCE) === 0n || !state.in64BitMode) {
+    if (!state.syscallEnabled || !state.in64BitMode) {
       this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
       return;
     }
-    const number = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
-    this.#events.emit(
-      { kind: 'syscall', cpu: this.index, time: this.now, number, rip: state.rip },
-      number,
-      state.rip,
-    );
+    const number = state.reg32(GPR.rax);
+    const { rip } = state;
+    this.#events.emit({ kind: 'syscall', cpu: this.index, time: this.now, number, rip }, number, rip);
     const kept = (msr: number): bigint => this.kept.get(msr) ?? 0n;
     syscall(state, { star: kept(MSR.STAR), lstar: kept(MSR.LSTAR), fmask: kept(MSR.FMASK) });
   }

@@ -90,6 +90,10 @@ export class CpuState {
   reg(index: number): bigint {
     return this.#view.getBigUint64(FIELD.regs + 8 * index, true);
   }
+  /** Its low half. */
+  reg32(index: number): number {
+    return this.#view.getUint32(FIELD.regs + 8 * index, true);
+  }
   setReg(index: number, value: bigint): void {
     this.#view.setBigUint64(FIELD.regs + 8 * index, value, true);
   }
@@ -214,6 +218,10 @@ export class CpuState {
   }
   setCr(index: 0 | 2 | 3 | 4, value: bigint): void {
     this.#view.setBigUint64(FIELD.cr + 8 * index, value, true);
+  }
+  /** SYSCALL and SYSRET are enabled: EFER.SCE (SDM 4, IA32_EFER). */
+  get syscallEnabled(): boolean {
+    return (this.#view.getUint32(this.#layout.efer, true) & 1) !== 0;
   }
   get efer(): bigint {
     return this.#view.getBigUint64(this.#layout.efer, true);

@@ -135,7 +135,7 @@ export class Engine {
     const client = this.#client;
     // 2.1.1 calls the INTR hook for vector 6 right after the INSN_INVALID hook has dealt with it; 2.1.4 does not.
     let invalidAt = -1;
-    this.#hook(HOOK.INTR, 'intr', (_uc: Pointer, vector: number) => {
+    this.#hook(HOOK.INTR, 'intr', (_uc: number, vector: number) => {
       const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
       invalidAt = -1;
       if (!dealtWith) this.#guard(() => client.exception(vector), undefined);
@@ -174,20 +174,20 @@ export class Engine {
     this.#hook(
       HOOK.INSN,
       'in',
-      (_uc: Pointer, port: number, size: number) => this.#guard(() => client.portIn(port, size), 0xffff_ffff),
+      (_uc: number, port: number, size: number) => this.#guard(() => client.portIn(port, size), 0xffff_ffff),
       INSN.IN,
     );
     this.#hook(
       HOOK.INSN,
       'out',
-      (_uc: Pointer, port: number, size: number, value: number) =>
+      (_uc: number, port: number, size: number, value: number) =>
         this.#guard(() => client.portOut(port, size, value), undefined),
       INSN.OUT,
     );
-    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: Pointer, block: Pointer) => {
+    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: Pointer) => {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
-    this.#codeCallback = this.#callback('code', (_uc: Pointer, address: bigint | number) =>
+    this.#codeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
       this.#guard(() => this.#atBreakpoint(unsigned(address)), undefined),
     );
   }
@@ -374,12 +374,12 @@ export class Engine {
 
   /** Puts a device on the physical bus. */
   mapMmio(address: number, size: number, window: MmioWindow): void {
-    const read = this.#callback('mmioRead', (_uc: Pointer, offset: bigint | number, bytes: number) =>
+    const read = this.#callback('mmioRead', (_uc: number, offset: bigint | number, bytes: number) =>
       this.#guard(() => window.read(Number(offset), bytes), 0),
     );
     const write = this.#callback(
       'mmioWrite',
-      (_uc: Pointer, offset: bigint | number, bytes: number, value: bigint | number) =>
+      (_uc: number, offset: bigint | number, bytes: number, value: bigint | number) =>
         this.#guard(() => window.write(Number(offset), bytes, Number(unsigned(value))), undefined),
     );
     const f = this.#ffi;
@@ -414,6 +414,10 @@ export class Engine {
 
   /** Forgets all translated code; it has been changed from outside. Not to be called from within a run. */
   flushCode(): void {
+    if (this.codePages.size === 0) {
+      this.flushTlb(); // nothing has been translated, and the first flush costs more than a small guest's run
+      return;
+    }
     const loaded = this.#loaded;
     if (loaded !== undefined) this.settle(loaded);
     this.#ffi.flushCode(this.#uc);

@@ -57,20 +57,22 @@ export const UC_ERR_OK = 0;
 /** 2.1.1 ends a run with it after an invalid-instruction hook that asked to go on. */
 export const UC_ERR_EXCEPTION = 21;
 
+/**
+ * Hooks as the engine calls them, without what nobody looks at: parameters at the end are left out, which the calling convention
+ * allows a callee (System V ABI, AMD64, 3.2.3), and the engine in front is an `int`, because a pointer would become a BigInt.
+ */
 const callback = {
-  intr: koffi.proto('void unwindlab_intr(void *uc, uint32_t vector, void *user)'),
-  syscall: koffi.proto('void unwindlab_syscall(void *uc, void *user)'),
-  cpuid: koffi.proto('int unwindlab_cpuid(void *uc, void *user)'),
-  invalid: koffi.proto('bool unwindlab_invalid(void *uc, void *user)'),
-  in: koffi.proto('uint32_t unwindlab_in(void *uc, uint32_t port, int size, void *user)'),
-  out: koffi.proto('void unwindlab_out(void *uc, uint32_t port, int size, uint32_t value, void *user)'),
-  code: koffi.proto('void unwindlab_code(void *uc, uint64_t address, uint32_t size, void *user)'),
-  edge: koffi.proto('void unwindlab_edge(void *uc, void *current, void *previous, void *user)'),
-  mmioRead: koffi.proto(
-    'uint64_t unwindlab_mmio_read(void *uc, uint64_t offset, unsigned int size, void *user)',
-  ),
+  intr: koffi.proto('void unwindlab_intr(int uc, uint32_t vector)'),
+  syscall: koffi.proto('void unwindlab_syscall()'),
+  cpuid: koffi.proto('int unwindlab_cpuid()'),
+  invalid: koffi.proto('bool unwindlab_invalid()'),
+  in: koffi.proto('uint32_t unwindlab_in(int uc, uint32_t port, int size)'),
+  out: koffi.proto('void unwindlab_out(int uc, uint32_t port, int size, uint32_t value)'),
+  code: koffi.proto('void unwindlab_code(int uc, uint64_t address)'),
+  edge: koffi.proto('void unwindlab_edge(int uc, void *current)'),
+  mmioRead: koffi.proto('uint64_t unwindlab_mmio_read(int uc, uint64_t offset, unsigned int size)'),
   mmioWrite: koffi.proto(
-    'void unwindlab_mmio_write(void *uc, uint64_t offset, unsigned int size, uint64_t value, void *user)',
+    'void unwindlab_mmio_write(int uc, uint64_t offset, unsigned int size, uint64_t value)',
   ),
 };
 export type CallbackKind = keyof typeof callback;

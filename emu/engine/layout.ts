@@ -120,7 +120,7 @@ class Probe {
     this.context = out[0];
     this.state = new DataView(viewMemory(this.context, Number(f.contextSize(this.uc))));
     this.bookkeeping = new DataView(viewMemory(this.uc, ENGINE_STRUCT_SEARCHED));
-    this.#callback = registerCallback('intr', (_uc: Pointer, vector: number) => {
+    this.#callback = registerCallback('intr', (_uc: number, vector: number) => {
       this.vector = vector;
       this.save();
       f.stop(this.uc);
