@@ -1,5 +1,5 @@
-/** The disassembler: bytes in, instructions out. Loaded once, on first use. */
-import loadCapstone, { type Capstone, type CapstoneModule } from '@alexaltea/capstone-js';
+/** The disassembler: bytes in, instructions out. Loaded once, on first use: its file alone takes longer to read than a guest to boot. */
+import type { Capstone, CapstoneModule } from '@alexaltea/capstone-js';
 import type { Mode } from './snippet.js';
 
 export type ListingSyntax = 'att' | 'intel';
@@ -33,7 +33,7 @@ export function disassembler(mode: Mode = 64, syntax: ListingSyntax = 'att'): Pr
 }
 
 async function create(mode: Mode, syntax: ListingSyntax): Promise<Disassembler> {
-  loading ??= loadCapstone();
+  loading ??= import('@alexaltea/capstone-js').then(({ default: load }) => load());
   const module = await loading;
   const capstone = new module.Capstone(module.ARCH_X86, module[`MODE_${mode}`]);
   capstone.option(module.OPT_SYNTAX, syntax === 'att' ? module.OPT_SYNTAX_ATT : module.OPT_SYNTAX_INTEL);

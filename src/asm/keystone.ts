@@ -5,7 +5,7 @@
  * the snippet stands a table of `.quad label` that ends in a magic number. If the table is not where the end label says,
  * something was dropped. The table also tells the labels' addresses, which keystone keeps to itself.
  */
-import loadKeystone, { type Keystone, type KeystoneModule } from '@alexaltea/keystone-js';
+import type { Keystone, KeystoneModule } from '@alexaltea/keystone-js';
 import { AsmError } from './asm-error.js';
 import { type Mode, readSnippet, type Snippet, type Statement, type Syntax } from './snippet.js';
 
@@ -176,7 +176,8 @@ interface Assembler {
 }
 
 async function open(mode: Mode): Promise<Assembler> {
-  const module = await loadKeystone({ print: () => {}, printErr: () => {} });
+  const { default: load } = await import('@alexaltea/keystone-js'); // a large file, read only where it is used
+  const module = await load({ print: () => {}, printErr: () => {} });
   return { module, keystone: new module.Keystone(module.ARCH_X86, module[`MODE_${mode}`]) };
 }
 
