@@ -12,7 +12,7 @@ import { SymbolTable } from './boot/symbols.js';
 import { enterProtectedMode } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
-import { PortBus } from './devices/ports.js';
+import { FLOATING, PortBus } from './devices/ports.js';
 import { type PowerEvent, powerDevices } from './devices/power.js';
 import { Uart, type UartState } from './devices/uart.js';
 import { Engine } from './engine/engine.js';
@@ -117,8 +117,12 @@ export class Machine {
       invalidInstruction: () => this.#active.invalidInstruction(),
       syscall: () => this.#active.syscall(),
       cpuid: () => this.#active.cpuid(),
-      portIn: (port, size) => this.#port('in', port, size, this.#ports.read(port, size)),
+      portIn: (port, size) =>
+        this.#active.mayAccessPort(port, size)
+          ? this.#port('in', port, size, this.#ports.read(port, size))
+          : FLOATING,
       portOut: (port, size, value) => {
+        if (!this.#active.mayAccessPort(port, size)) return;
         this.#ports.write(port, size, this.#port('out', port, size, value));
       },
       breakpoint: (address) => this.#breakpoints.get(address)?.(this.#active) ?? false,

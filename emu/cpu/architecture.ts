@@ -5,6 +5,8 @@ export const RFLAGS = {
   reserved: 1 << 1,
   TF: 1 << 8,
   IF: 1 << 9,
+  IOPL: 3 << 12,
+  IOPL_UNIT: 1 << 12,
   NT: 1 << 14,
   RF: 1 << 16,
   VM: 1 << 17,

@@ -15,6 +15,7 @@ import { cpuid } from './cpuid.js';
 import { type CpuEvent, deliver, syscall } from './delivery.js';
 import { type MsrHost, readMsr, writeMsr } from './msr.js';
 import { PerfCounter, type PerfCounterState } from './perf-counter.js';
+import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import { enterRealMode } from './reset.js';
 import { decodeTrapped, LONGEST_INSTRUCTION, type TrappedHost } from './trapped.js';
 
@@ -73,6 +74,8 @@ export class Vcpu implements MsrHost, TrappedHost {
   #exceptionAt = -1;
   /** The breakpoint that has ended the last run: the next one passes it. */
   #atBreakpoint: bigint | undefined;
+  /** A port that the instruction under way may not use. */
+  #refused: RefusedAccess | undefined;
   readonly #count: number;
   readonly #engine: Engine;
   readonly #memory: GuestMemory;
@@ -195,6 +198,7 @@ export class Vcpu implements MsrHost, TrappedHost {
       const limit = waiting ? 1 : Math.min(horizon, budget - spent, this.perf.deadline - this.retired);
       const { end, executed } = this.#execute(Math.max(limit, 1));
       spent += executed;
+      this.#refuse();
       if (this.#isShutdown()) return { stop: 'shutdown', spent };
       if (end === 'breakpoint' || end === 'bus-error') return { stop: end, spent };
     }
@@ -327,6 +331,22 @@ export class Vcpu implements MsrHost, TrappedHost {
     this.#events.emit({ kind: 'syscall', cpu: this.index, time: this.now, number, rip }, number, rip);
     const kept = (msr: number): bigint => this.kept.get(msr) ?? 0n;
     syscall(state, { star: kept(MSR.STAR), lstar: kept(MSR.LSTAR), fmask: kept(MSR.FMASK) });
+  }
+
+  /** From the port bus: whether the CPU may use a port. If not, nothing is to be done, and #GP follows the instruction. */
+  mayAccessPort(port: number, size: number): boolean {
+    const { state } = this;
+    if (state.cpl === 0 || mayAccessPort(state, this.#memory, this.paging, port, size)) return true;
+    this.#refused ??= { port, rax: state.reg(GPR.rax) };
+    this.changed();
+    return false;
+  }
+
+  #refuse(): void {
+    if (this.#refused === undefined) return;
+    takeBack(this.state, this.#memory, this.paging, this.#refused);
+    this.#refused = undefined;
+    this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
   }
 
   /** From the engine: CPUID. */

@@ -8,6 +8,9 @@ export interface PortDevice {
   write(offset: number, value: number, size: number): void;
 }
 
+/** What no device answers: all bits read as one. */
+export const FLOATING = 0xffff_ffff;
+
 export class PortBus {
   readonly #devices: readonly PortDevice[];
 
@@ -19,10 +22,9 @@ export class PortBus {
     return this.#devices.find((device) => port >= device.firstPort && port < device.firstPort + device.ports);
   }
 
-  /** A port without a device floats: all bits read as one. */
   read(port: number, size: number): number {
     const device = this.#find(port);
-    const value = device === undefined ? 0xffff_ffff : device.read(port - device.firstPort, size);
+    const value = device === undefined ? FLOATING : device.read(port - device.firstPort, size);
     return (size === 4 ? value : value & ((1 << (8 * size)) - 1)) >>> 0;
   }
 
