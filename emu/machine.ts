@@ -271,6 +271,15 @@ export class Machine {
     return stop === undefined || stop === 'requested' ? undefined : this.#outcomeOf(target, stop);
   }
 
+  /** Delivers what is pending at a CPU and may be taken at its present boundary; executes nothing. @returns an outcome when the guest has ended with it. */
+  deliver(cpu = 0): Outcome | undefined {
+    const target = this.#cpu(cpu);
+    if (this.#power !== undefined) return this.#power;
+    this.#active = target;
+    const stop = target.deliver();
+    return stop === undefined ? undefined : this.#outcomeOf(target, stop);
+  }
+
   /**
    * Makes an NMI or an interrupt pending at a CPU; it is delivered before that CPU's next instruction unless it is blocked,
    * masked or in a shadow, and then as soon as it is not.

@@ -207,6 +207,15 @@ export class Vcpu implements MsrHost, TrappedHost {
     return { stop: 'requested', spent };
   }
 
+  /** Delivers what is pending and may be taken at the present boundary; executes nothing. @returns a shutdown that came of it. */
+  deliver(): VcpuStop | undefined {
+    this.apic.advance(this.time);
+    this.settlePerf();
+    if (this.activity === 'halted' && this.#wakes) this.activity = 'running';
+    if (this.activity === 'running') this.#deliverPending();
+    return this.#isShutdown() ? 'shutdown' : undefined;
+  }
+
   #isShutdown(): boolean {
     return this.activity === 'shutdown';
   }

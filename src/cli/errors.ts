@@ -4,6 +4,8 @@
  */
 export const EXIT_STATUS = {
   ok: 0,
+  /** A litmus file's `Result:` is not what was observed; there is no guest whose status this could be. */
+  disagrees: 1,
   usage: 2,
   badImage: 4,
   noEngine: 6,

@@ -6,9 +6,11 @@ import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
 import { FileError } from '../lab/open.js';
 import { packedImages } from '../lab/packed.js';
+import { LitmusError } from '../litmus/test.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
+import { litmusCommand } from './litmus.js';
 import { setupCommand } from './setup.js';
 import { stacksCommand } from './stacks.js';
 import { symbolsCommand } from './symbols.js';
@@ -32,6 +34,7 @@ function program(): Command {
     stacksCommand(),
     disasmCommand(),
     symbolsCommand(),
+    litmusCommand(),
     setupCommand(),
   ];
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
@@ -41,6 +44,7 @@ function program(): Command {
 /** Which errors are the user's, by class; all others are ours. */
 const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [UsageError, EXIT_STATUS.usage],
+  [LitmusError, EXIT_STATUS.usage],
   [ImageError, EXIT_STATUS.badImage],
   [EngineError, EXIT_STATUS.noEngine],
   [FileError, EXIT_STATUS.io],
