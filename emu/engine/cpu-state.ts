@@ -48,12 +48,14 @@ export interface StatePlace {
   readonly live: DataView;
   /** Where the engine saves this CPU. */
   readonly context: Pointer;
+  /** Whether guest code is executing, and this is called from one of its hooks. */
+  readonly running: () => boolean;
 }
 
 const RFLAGS_DF = 1 << 10;
 /** Bit 1 is always set. */
 const RFLAGS_RESERVED = 2;
-/** What `eflags` itself holds. */
+/** What `eflags` itself holds while the engine runs. */
 const OTHER_FLAGS = ~(Number(ARITHMETIC_FLAGS) | RFLAGS_DF);
 
 export class CpuState {
@@ -105,7 +107,10 @@ export class CpuState {
     this.#view.setBigUint64(FIELD.rip, value, true);
   }
 
-  /** RFLAGS. The engine works the arithmetic flags out only when they are asked for, and then the answer is its own. */
+  /**
+   * RFLAGS. While it runs, the engine works the arithmetic flags out only when they are asked for, and then the answer is its own;
+   * when it stops it puts them and DF into `eflags`, and takes them from there as it starts.
+   */
   get rflags(): number {
     const view = this.#view;
     if (view.getUint32(FIELD.ccOp, true) === CC_OP_EFLAGS) {
@@ -119,7 +124,8 @@ export class CpuState {
   }
   set rflags(value: number) {
     const view = this.#view;
-    view.setUint32(FIELD.eflags, (value & OTHER_FLAGS) | RFLAGS_RESERVED, true);
+    const kept = this.#place.running() ? value & OTHER_FLAGS : value;
+    view.setUint32(FIELD.eflags, kept | RFLAGS_RESERVED, true);
     view.setUint32(FIELD.ccSrc, value & Number(ARITHMETIC_FLAGS), true);
     view.setUint32(FIELD.ccSrc + 4, 0, true);
     view.setUint32(FIELD.ccOp, CC_OP_EFLAGS, true);

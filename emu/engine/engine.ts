@@ -70,6 +70,7 @@ export class Engine {
   readonly #contexts: Pointer[] = [];
   readonly #bookkeeping: DataView;
   readonly #live: DataView;
+  #running = false;
   readonly #scratch = Buffer.alloc(16);
   readonly #breakpoints = new Map<bigint, bigint>();
   readonly #traps: TranslationTraps;
@@ -256,6 +257,7 @@ export class Engine {
       uc: this.#uc,
       layout: this.#layout,
       live: this.#live,
+      running: () => this.#running,
       context: out[0],
     });
     state.bytes.set(new Uint8Array(viewMemory(this.#pristine, this.#layout.contextSize)));
@@ -309,7 +311,9 @@ export class Engine {
       this.#translateAgain = false;
       this.#retiredBefore = executed;
       this.#passed = executed === 0 ? passed : undefined;
+      this.#running = true;
       const code = f.start(this.#uc, state.rip, 0n, 0n, limit - executed) as number;
+      this.#running = false;
       const counter = book.getUint32(0, true);
       const allowed = book.getUint32(8, true);
       if (this.#failure !== undefined) this.#rethrow();
