@@ -111,8 +111,11 @@ export class Kernel {
     return this.address(SCRATCH) as KernelAddr;
   }
 
-  /** Calls `watcher` whenever a CPU comes to `place`. @returns a function that ends it */
-  watch(place: Place, watcher: Watcher): () => void {
+  /**
+   * Calls `watcher` whenever a CPU comes to `place`. @returns a function that ends it; the breakpoint stays, for
+   * each change of breakpoints costs all translated code. Not for `trace_record`: there the samples are taken.
+   */
+  watch(place: Place, watcher: Watcher): () => unknown {
     const address = this.address(place);
     let watchers = this.#watchers.get(address);
     if (watchers === undefined) {
@@ -121,12 +124,7 @@ export class Kernel {
       this.machine.breakpoint(address, (cpu) => this.#arrive(address, cpu));
     }
     watchers.add(watcher);
-    return () => {
-      watchers.delete(watcher);
-      if (watchers.size > 0) return;
-      this.#watchers.delete(address);
-      this.machine.removeBreakpoint(address);
-    };
+    return () => watchers.delete(watcher);
   }
 
   #arrive(address: bigint, cpu: Vcpu): boolean {
@@ -228,19 +226,24 @@ export class Kernel {
 
   /**
    * Tries something at every instruction boundary from here on until `done`: each `probe` starts from the kernel as it stands at
-   * one boundary, and is undone.
+   * one boundary, and is undone. Boundaries for which `wanted` does not hold are passed over and not counted.
    */
-  sweep(done: (cpu: Vcpu) => boolean, probe: (rip: bigint) => void): Sweep {
+  sweep(
+    done: (cpu: Vcpu) => boolean,
+    probe: (rip: bigint) => void,
+    wanted: (rip: bigint) => boolean = () => true,
+  ): Sweep {
     const addresses = new Set<bigint>();
     let boundaries = 0;
-    for (; !done(this.cpu); boundaries++) {
+    for (; !done(this.cpu); this.step()) {
       const { rip } = this.cpu.state;
+      if (!wanted(rip)) continue;
+      boundaries++;
       addresses.add(rip);
       const here = this.snapshot();
       probe(rip);
       this.restore(here);
       this.machine.release(here.machine);
-      this.step();
     }
     return { boundaries, addresses };
   }
