@@ -138,7 +138,7 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   /** Whether a CPU has something to execute without a further strike: code before its end, or a handler that can be entered. */
   #canRun(cpu: number): boolean {
     const vcpu = this.machine.cpus[cpu]!;
-    if (vcpu.activity === 'running' && Number(vcpu.state.rip) !== this.#ends[cpu]) return true;
+    if (vcpu.activity === 'running' && !this.#isAtEnd(cpu)) return true;
     return (vcpu.nmiPending && !vcpu.state.nmiBlocked) || this.#takesInterrupt(vcpu);
   }
 
@@ -195,7 +195,8 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   }
 
   #isAtEnd(cpu: number): boolean {
-    return Number(this.machine.cpus[cpu]!.state.rip) === this.#ends[cpu];
+    const { activity, state } = this.machine.cpus[cpu]!;
+    return activity === 'running' && Number(state.rip) === this.#ends[cpu];
   }
 
   /** The interrupt controller takes every interrupt for ended as soon as it is delivered, so a handler need not. */
