@@ -1,6 +1,6 @@
 /** Where a command's own output goes: a stream, or a file that is opened before the guest starts so that a wrong name costs nothing. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { FileError } from '../lab/open.js';
+import { FileError, reasonOf } from '../lab/open.js';
 
 export interface Output {
   write(text: string | Uint8Array): void;
@@ -21,8 +21,6 @@ function openForWriting(file: string): number {
   try {
     return openSync(file, 'w');
   } catch (error) {
-    throw new FileError(
-      `expected a file to write at ${file}, found ${(error as NodeJS.ErrnoException).code}`,
-    );
+    throw new FileError(`expected a file that can be written at ${file}, found ${reasonOf(error)}`);
   }
 }

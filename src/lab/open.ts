@@ -78,11 +78,23 @@ export function readInput(file: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const reason =
-      { ENOENT: 'no such file', EISDIR: 'a folder', EACCES: 'no right to read it' }[code ?? ''] ?? code;
-    throw new FileError(`expected a readable file at ${file}, found ${reason}`);
+    throw new FileError(`expected a readable file at ${file}, found ${reasonOf(error)}`);
   }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  ENOTDIR: 'a file where a folder should be',
+  EISDIR: 'a folder',
+  EACCES: 'no right to it',
+  EROFS: 'a file system that cannot be written',
+  ENOSPC: 'no space left',
+};
+
+/** In words, why the operating system refused a file. */
+export function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  return REASONS[code] ?? code;
 }
 
 /** Puts the file's name before what is wrong with it. */
