@@ -211,7 +211,7 @@ function enterSegments(
   nullStack: boolean,
 ): void {
   const visible = 0x00f0_ff00;
-  state.setSegment('cs', { selector: cs.selector, base: 0n, limit: 0xffff_ffff, flags: cs.flags & visible });
+  state.setFlatSegment('cs', cs.selector, cs.flags & visible);
   if (nullStack) state.setSegment('ss', { selector: cpl, base: 0n, limit: 0, flags: cpl << DPL_SHIFT });
   state.hflags =
     (state.hflags & ~(HFLAG.CPL | HFLAG.ADDSEG | HFLAG.INHIBIT_IRQ)) |
@@ -221,23 +221,30 @@ function enterSegments(
     HFLAG.SS32;
 }
 
-/** The registers that SYSCALL takes its target from. */
+/** What SYSCALL does by its model-specific registers. */
 export interface SyscallTarget {
-  readonly star: bigint;
-  readonly lstar: bigint;
-  readonly fmask: bigint;
+  readonly rip: bigint;
+  /** Of the code segment; the stack segment's is the next one. */
+  readonly selector: number;
+  /** Flags that are cleared. */
+  readonly mask: number;
 }
+
+export const syscallTarget = (star = 0n, lstar = 0n, fmask = 0n): SyscallTarget => ({
+  rip: lstar,
+  selector: Number((star >> 32n) & 0xfffcn),
+  mask: Number(fmask & 0xffff_ffffn),
+});
 
 const SYSCALL_LENGTH = 2n;
 
 /** SYSCALL in 64-bit mode (SDM 2B, "SYSCALL—Fast System Call"). RSP stays the user's. */
-export function syscall(state: CpuState, target: SyscallTarget): void {
-  const rflags = state.rflags;
+export function syscall(state: CpuState, { rip, selector, mask }: SyscallTarget): void {
+  const { rflags } = state;
   state.setReg(GPR.rcx, BigInt.asUintN(64, state.rip + SYSCALL_LENGTH));
-  state.setReg(GPR.r11, BigInt(rflags & ~RFLAGS.RF));
-  state.rip = target.lstar;
-  state.rflags = (rflags & ~RFLAGS.RF & ~Number(target.fmask & 0xffff_ffffn)) | RFLAGS.reserved;
-  const selector = Number((target.star >> 32n) & 0xfffcn);
+  state.setReg32(GPR.r11, rflags & ~RFLAGS.RF);
+  state.rip = rip;
+  state.rflags = (rflags & ~RFLAGS.RF & ~mask) | RFLAGS.reserved;
   enterSegments(state, { selector, flags: FLAT_CODE_64 }, 0, false);
-  state.setSegment('ss', { selector: selector + 8, base: 0n, limit: 0xffff_ffff, flags: FLAT_DATA });
+  state.setFlatSegment('ss', selector + 8, FLAT_DATA);
 }

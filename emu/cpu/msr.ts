@@ -7,13 +7,27 @@ import { isCanonical } from '../memory/address.js';
 import { EFER, MSR } from './architecture.js';
 import type { PerfCounter } from './perf-counter.js';
 
+/** Registers whose values only the host keeps. */
+export class KeptMsrs extends Map<number, bigint> {
+  /** Grows with each change, so that what has been derived from the values can be kept beside them. */
+  changes = 0;
+
+  override set(msr: number, value: bigint): this {
+    this.changes++;
+    return super.set(msr, value);
+  }
+  override clear(): void {
+    this.changes++;
+    super.clear();
+  }
+}
+
 /** What the registers of one CPU reach into. */
 export interface MsrHost {
   readonly state: CpuState;
   readonly perf: PerfCounter;
   readonly isBootProcessor: boolean;
-  /** Values that only the host keeps. */
-  readonly kept: Map<number, bigint>;
+  readonly kept: KeptMsrs;
   /** The time-stamp counter. */
   timestamp: bigint;
   /** Registers that the engine itself uses. */

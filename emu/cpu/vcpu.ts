@@ -12,8 +12,8 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
 import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
 import { cpuid } from './cpuid.js';
-import { type CpuEvent, deliver, syscall } from './delivery.js';
-import { type MsrHost, readMsr, writeMsr } from './msr.js';
+import { type CpuEvent, deliver, type SyscallTarget, syscall, syscallTarget } from './delivery.js';
+import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
 import { PerfCounter, type PerfCounterState } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import { enterRealMode } from './reset.js';
@@ -55,7 +55,7 @@ export class Vcpu implements MsrHost, TrappedHost {
   readonly index: number;
   readonly state: CpuState;
   readonly perf = new PerfCounter();
-  readonly kept = new Map<number, bigint>();
+  readonly kept = new KeptMsrs();
   /** Set by the machine right after construction. */
   apic!: LocalApic;
   activity: Activity = 'wait-for-sipi';
@@ -68,6 +68,9 @@ export class Vcpu implements MsrHost, TrappedHost {
   shutdownVector = -1;
   /** Set to leave `runTo` at the next boundary. */
   stopRequested = false;
+  #target = syscallTarget();
+  /** The state of `kept` that `#target` was made of. */
+  #targetOf = 0;
   #tscOffset = 0n;
   #running = false;
   /** Instructions retired at the last exception. */
@@ -338,8 +341,7 @@ export class Vcpu implements MsrHost, TrappedHost {
     const number = state.reg32(GPR.rax);
     const { rip } = state;
     this.#events.emit({ kind: 'syscall', cpu: this.index, time: this.now, number, rip }, number, rip);
-    const kept = (msr: number): bigint => this.kept.get(msr) ?? 0n;
-    syscall(state, { star: kept(MSR.STAR), lstar: kept(MSR.LSTAR), fmask: kept(MSR.FMASK) });
+    syscall(state, this.#syscallTarget);
   }
 
   /** From the port bus: whether the CPU may use a port. If not, nothing is to be done, and #GP follows the instruction. */
@@ -356,6 +358,15 @@ export class Vcpu implements MsrHost, TrappedHost {
     takeBack(this.state, this.#memory, this.paging, this.#refused);
     this.#refused = undefined;
     this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
+  }
+
+  get #syscallTarget(): SyscallTarget {
+    const { kept } = this;
+    if (this.#targetOf !== kept.changes) {
+      this.#target = syscallTarget(kept.get(MSR.STAR), kept.get(MSR.LSTAR), kept.get(MSR.FMASK));
+      this.#targetOf = kept.changes;
+    }
+    return this.#target;
   }
 
   /** From the engine: CPUID. */

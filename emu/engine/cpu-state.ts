@@ -96,6 +96,11 @@ export class CpuState {
   reg32(index: number): number {
     return this.#view.getUint32(FIELD.regs + 8 * index, true);
   }
+  /** As a 32-bit instruction does: the high half becomes zero. */
+  setReg32(index: number, value: number): void {
+    this.#view.setUint32(FIELD.regs + 8 * index, value, true);
+    this.#view.setUint32(FIELD.regs + 8 * index + 4, 0, true);
+  }
   setReg(index: number, value: bigint): void {
     this.#view.setBigUint64(FIELD.regs + 8 * index, value, true);
   }
@@ -181,6 +186,16 @@ export class CpuState {
     view.setBigUint64(at + 8, segment.base, true);
     view.setUint32(at + 16, segment.limit, true);
     view.setUint32(at + 20, segment.flags, true);
+  }
+  /** A segment of base 0 that reaches to 4 GiB, as 64-bit mode has them. */
+  setFlatSegment(name: SegmentName, selector: number, flags: number): void {
+    const at = FIELD.segments + SEGMENT_SIZE * SEGMENT[name];
+    const view = this.#view;
+    view.setUint32(at, selector, true);
+    view.setUint32(at + 8, 0, true);
+    view.setUint32(at + 12, 0, true);
+    view.setUint32(at + 16, 0xffff_ffff, true);
+    view.setUint32(at + 20, flags, true);
   }
   /** The selector alone, as event delivery pushes it. */
   selector(name: SegmentName): number {
