@@ -1,6 +1,6 @@
 /**
- * Delivery of exceptions, software interrupts, NMIs and external interrupts through the IDT in IA-32e mode
- * (SDM 3A, "Interrupt and Exception Handling", chapter 6; "Exception and Interrupt Handling in 64-bit Mode", 6.14).
+ * Delivery of exceptions, software interrupts, NMIs and external interrupts through the IDT; in IA-32e mode here, in the others
+ * by legacy-delivery.ts (SDM 3A, "Interrupt and Exception Handling", chapter 6; "Exception and Interrupt Handling in 64-bit Mode", 6.14).
  */
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import { HFLAG } from '../engine/layout.js';
@@ -8,52 +8,26 @@ import { isCanonical } from '../memory/address.js';
 import { type GuestMemory, PageFault } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
 import { EXCEPTIONS, RFLAGS, VECTOR } from './architecture.js';
-
-export type EventKind = 'exception' | 'software' | 'external' | 'nmi';
-
-export interface CpuEvent {
-  readonly vector: number;
-  readonly kind: EventKind;
-  /** Pushed for the exceptions that have one. */
-  readonly errorCode?: number;
-  /** Length of the INT n, INT3 or INTO; RIP is behind it. */
-  readonly length?: number;
-}
-
-/** A further exception while an event is being delivered. */
-class DeliveryFault extends Error {
-  readonly vector: number;
-  readonly errorCode: number;
-  constructor(vector: number, errorCode: number) {
-    super();
-    this.vector = vector;
-    this.errorCode = errorCode;
-  }
-}
+import {
+  type CpuEvent,
+  checkGate,
+  DESC,
+  DeliveryFault,
+  DPL_SHIFT,
+  ERROR_EXT,
+  ERROR_IDT,
+  handlerSegment,
+} from './delivery-fault.js';
+import { enterLegacyHandler } from './legacy-delivery.js';
 
 /** What became of an event: the vector whose handler now runs, or `undefined` for a shutdown (triple fault). */
 export type Delivered = { readonly vector: number; readonly errorCode: number | undefined } | undefined;
-
-/** Error code bits of a fault that concerns an IDT entry (SDM 3A, "Error Code", 6.13). */
-const ERROR_EXT = 1;
-const ERROR_IDT = 2;
 
 const GATE_INTERRUPT = 0xe;
 const GATE_TRAP = 0xf;
 const GATE_SIZE = 16;
 const TSS_RSP0 = 4;
 const TSS_IST1 = 36;
-
-/** Descriptor, second word. */
-const DESC = {
-  present: 1 << 15,
-  code: 1 << 11,
-  conforming: 1 << 10,
-  notSystem: 1 << 12,
-  long: 1 << 21,
-  size32: 1 << 22,
-} as const;
-const DPL_SHIFT = 13;
 
 export const pagingOfState = (state: CpuState): Paging =>
   pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
@@ -103,8 +77,10 @@ function combine(first: CpuEvent, second: DeliveryFault): CpuEvent | undefined {
 }
 
 function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): void {
-  // Outside of IA-32e mode there is no table of 16-byte gates; what no handler can take ends in a shutdown.
-  if (!state.longMode) throw new DeliveryFault(VECTOR.DF, 0);
+  if (!state.longMode) {
+    enterLegacyHandler(state, memory, event);
+    return;
+  }
   const paging = pagingOfState(state);
   const external = event.kind === 'software' ? 0 : ERROR_EXT;
   const gateError = event.vector * 8 + ERROR_IDT + external;
@@ -117,14 +93,13 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
   );
   const attributes = gate.readUInt16LE(4);
   const type = (attributes >> 8) & 0x1f;
-  if (type !== GATE_INTERRUPT && type !== GATE_TRAP) throw new DeliveryFault(VECTOR.GP, gateError);
   const cpl = state.cpl;
-  if (event.kind === 'software' && ((attributes >> DPL_SHIFT) & 3) < cpl)
-    throw new DeliveryFault(VECTOR.GP, gateError);
-  if ((attributes & DESC.present) === 0) throw new DeliveryFault(VECTOR.NP, gateError);
+  checkGate(event, cpl, attributes, type === GATE_INTERRUPT || type === GATE_TRAP, gateError);
 
   const selector = gate.readUInt16LE(2);
-  const code = codeSegment(state, memory, paging, selector, cpl, external);
+  const code = handlerSegment(state, memory, paging, selector, external);
+  if ((code.segment.flags & (DESC.long | DESC.size32)) !== DESC.long)
+    throw new DeliveryFault(VECTOR.GP, (selector & ~3) | external);
   const ist = attributes & 7;
   const oldRsp = state.reg(GPR.rsp);
   const switched = code.cpl < cpl || ist !== 0;
@@ -161,30 +136,8 @@ function enterHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): vo
   state.clearSystemFlags(
     RFLAGS.TF | RFLAGS.NT | RFLAGS.RF | RFLAGS.VM | (type === GATE_INTERRUPT ? RFLAGS.IF : 0),
   );
-  enterSegments(state, { selector: (selector & ~3) | code.cpl, flags: code.flags }, code.cpl, code.cpl < cpl);
+  enterSegments(state, code.segment, code.cpl, code.cpl < cpl);
   if (event.kind === 'nmi') state.nmiBlocked = true;
-}
-
-function codeSegment(
-  state: CpuState,
-  memory: GuestMemory,
-  paging: Paging,
-  selector: number,
-  cpl: number,
-  external: number,
-): { flags: number; cpl: number } {
-  const error = (selector & ~3) | external;
-  if ((selector & ~3) === 0) throw new DeliveryFault(VECTOR.GP, external);
-  const gdt = state.gdt;
-  if ((selector & 4) !== 0 || (selector | 7) > gdt.limit) throw new DeliveryFault(VECTOR.GP, error);
-  const descriptor = memory.systemRead(paging, BigInt.asUintN(64, gdt.base + BigInt(selector & ~7)), 8);
-  const flags = descriptor.readUInt32LE(4);
-  const dpl = (flags >> DPL_SHIFT) & 3;
-  const isCode = (flags & DESC.notSystem) !== 0 && (flags & DESC.code) !== 0;
-  if (!isCode || dpl > cpl) throw new DeliveryFault(VECTOR.GP, error);
-  if ((flags & DESC.present) === 0) throw new DeliveryFault(VECTOR.NP, error);
-  if ((flags & DESC.long) === 0 || (flags & DESC.size32) !== 0) throw new DeliveryFault(VECTOR.GP, error);
-  return { flags, cpl: (flags & DESC.conforming) !== 0 ? cpl : dpl };
 }
 
 function stackFromTss(
@@ -210,8 +163,7 @@ function enterSegments(
   cpl: number,
   nullStack: boolean,
 ): void {
-  const visible = 0x00f0_ff00;
-  state.setFlatSegment('cs', cs.selector, cs.flags & visible);
+  state.setFlatSegment('cs', cs.selector, cs.flags);
   if (nullStack) state.setSegment('ss', { selector: cpl, base: 0n, limit: 0, flags: cpl << DPL_SHIFT });
   state.hflags =
     (state.hflags & ~(HFLAG.CPL | HFLAG.ADDSEG | HFLAG.INHIBIT_IRQ)) |

@@ -1,5 +1,5 @@
 /** Guest memory as the host sees it: physical RAM in words, and virtual memory through a CPU's page tables. */
-import type { HostMemory } from '../engine/host-memory.js';
+import { type HostMemory, PAGE_SIZE } from '../engine/host-memory.js';
 import type { PhysAddr } from './address.js';
 import { isCanonical } from './address.js';
 import { type Mapping, type Paging, PF_ERROR, PTE, type ReadPhys32, walk } from './page-walk.js';
@@ -92,18 +92,29 @@ export class GuestMemory {
    */
   systemWriteWords(paging: Paging, address: bigint, words: readonly bigint[]): void {
     const at = words.map((_word, index) =>
-      this.#writableWord(paging, BigInt.asUintN(64, address + BigInt(8 * index))),
+      this.#writable(paging, BigInt.asUintN(64, address + BigInt(8 * index)), 8),
     );
     for (const [index, word] of words.entries())
       this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, word), at[index]!);
   }
 
-  #writableWord(paging: Paging, address: bigint): number {
+  /** Writes a word of any alignment in the same way. @throws PageFault before anything is written. */
+  systemWrite(paging: Paging, address: bigint, word: Uint8Array): void {
+    const onPage = Math.min(word.length, PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1)));
+    const first = this.#writable(paging, address, onPage);
+    const rest = word.length - onPage;
+    const second = rest > 0 ? this.#writable(paging, address + BigInt(onPage), rest) : 0;
+    this.#bytes.set(word.subarray(0, onPage), first);
+    this.#bytes.set(word.subarray(onPage), second);
+  }
+
+  /** Where `length` bytes of one page lie, marked as accessed and dirty. */
+  #writable(paging: Paging, address: bigint, length: number): number {
     const mapping = this.translate(paging, address);
     if (mapping === undefined) throw new PageFault(address, PF_ERROR.write);
     if (!mapping.write && paging.writeProtect)
       throw new PageFault(address, PF_ERROR.write | PF_ERROR.present);
-    if (mapping.physical + 8 > this.#bytes.length)
+    if (mapping.physical + length > this.#bytes.length)
       throw new PageFault(address, PF_ERROR.write | PF_ERROR.reserved);
     const last = mapping.entries.length - 1;
     for (const [level, entry] of mapping.entries.entries()) {

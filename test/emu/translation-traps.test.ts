@@ -105,6 +105,23 @@ describe('a true opcode', () => {
   });
 });
 
+test('an interrupt that the last instruction of a block raises comes before a new block that holds a trap', async () => {
+  // REP STOS ends its block; it sends the IPI.
+  const labels = await bare.code(`
+    mov $0xfee00000, %edi
+    movl $0x1ff, 0xf0(%rdi)
+    add $0x300, %edi
+    mov $1, %ecx
+    mov $0x44040, %eax
+    sti
+    rep stosl
+    next: nop
+    rdtsc
+    int3`);
+  expect(bare.stoppedIn()).toBe(0x40);
+  expect(bare.frame(false).rip).toBe(labels.get('next'));
+});
+
 describe('the bytes inside another instruction', () => {
   test.each<[string, number[]]>([
     ['the end of a branch displacement', [0xe9, 0x00, 0x00, 0x0f, 0x31]],
