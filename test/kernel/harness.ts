@@ -13,7 +13,7 @@ import { guestReader, RunningKernel } from '../../src/lab/kernel.js';
 import { openGuest } from '../../src/lab/open.js';
 import { collectSamples, type Samples } from '../../src/lab/samples.js';
 
-export const IMAGE = 'build/kernel.elf';
+const IMAGE = 'build/kernel.elf';
 /** What the kernel itself prints at its start. */
 export const BANNER = 'unwindlab kernel, unwind v13-06\n';
 /** Far more instructions than any run here needs; a guest that hangs ends by it. */

@@ -1,5 +1,6 @@
 /** Who may page user memory in: a walk in task context does, an NMI and whoever has interrupts off do not. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { UserAddr } from '../../emu/memory/address.js';
 import { CONTEXT } from '../../src/trace/perf-abi.js';
 import { Kernel, newTracer } from './harness.js';
 
@@ -18,7 +19,7 @@ function start(commandLine = ''): void {
 }
 
 /** Whether the frame that the user's rbp points at is in memory. */
-const present = (): boolean => kernel.readUser(kernel.task.cr3, kernel.regs.bp as never) !== undefined;
+const present = (): boolean => kernel.readUser(kernel.task.cr3, kernel.regs.bp as UserAddr) !== undefined;
 
 /** unwind_user() of the current task, called by the host. */
 function walk(): bigint[] {
@@ -38,7 +39,7 @@ test('the walk of a task work faults the page in, and goes on through it', () =>
   tracer.request();
   expect(present()).toBe(false);
   kernel.runToUser();
-  expect(kernel.readUser(cr3, bp as never)).toBe(0n);
+  expect(kernel.readUser(cr3, bp as UserAddr)).toBe(0n);
   expect(tracer.callbacks[0]!.entries).toEqual([ip, 0n]); // fresh memory is zeros: a return address of 0
 });
 
