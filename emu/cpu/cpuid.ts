@@ -25,7 +25,6 @@ const LEAF_1_EDX = bits(
   6, // PAE
   8, // CX8
   9, // APIC
-  11, // SEP
   13, // PGE
   15, // CMOV
   16, // PAT

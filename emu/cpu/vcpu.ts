@@ -12,13 +12,14 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { type Paging, pagingOf } from '../memory/page-walk.js';
 import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
 import { cpuid } from './cpuid.js';
+import { DebugRegisters, type DebugState } from './debug-registers.js';
 import { deliver, type SyscallTarget, syscall, syscallTarget } from './delivery.js';
 import type { CpuEvent } from './delivery-fault.js';
 import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
 import { PerfCounter, type PerfCounterState } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import { enterRealMode } from './reset.js';
-import { decodeTrapped, LONGEST_INSTRUCTION, type TrappedHost } from './trapped.js';
+import { decodeTrapped, LONGEST_INSTRUCTION, type Trapped, type TrappedHost } from './trapped.js';
 
 /** Executing; stopped by HLT; waiting for a start-up IPI after INIT; or stopped for good by a triple fault. */
 export type Activity = 'running' | 'halted' | 'wait-for-sipi' | 'shutdown';
@@ -38,6 +39,7 @@ export interface VcpuSnapshot {
   readonly state: Uint8Array;
   readonly kept: readonly (readonly [number, bigint])[];
   readonly perf: PerfCounterState;
+  readonly debug: DebugState;
   readonly apic: ReturnType<LocalApic['capture']>;
   readonly activity: Activity;
   readonly nmiPending: boolean;
@@ -56,6 +58,7 @@ export class Vcpu implements MsrHost, TrappedHost {
   readonly index: number;
   readonly state: CpuState;
   readonly perf = new PerfCounter();
+  readonly debug = new DebugRegisters();
   readonly kept = new KeptMsrs();
   /** Set by the machine right after construction. */
   apic!: LocalApic;
@@ -137,6 +140,7 @@ export class Vcpu implements MsrHost, TrappedHost {
     this.activity = 'wait-for-sipi';
     this.nmiPending = false;
     this.kept.clear();
+    this.debug.reset();
     this.apic.reset();
     this.changed();
   }
@@ -317,6 +321,7 @@ export class Vcpu implements MsrHost, TrappedHost {
       return;
     }
     this.#exceptionAt = this.#begun;
+    if (vector === VECTOR.DB && !state.softwareInterrupt) this.debug.singleStepped();
     if (state.softwareInterrupt)
       this.#deliver({ vector, kind: 'software', length: this.#softwareInterruptLength(vector) });
     else if (EXCEPTIONS[vector]?.errorCode)
@@ -391,13 +396,24 @@ export class Vcpu implements MsrHost, TrappedHost {
       this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
     } else if (trapped === undefined) {
       this.#deliver({ vector: VECTOR.UD, kind: 'exception' });
-    } else if (trapped.execute(this)) {
-      state.exceptionDelivered();
-      state.rip = BigInt.asUintN(64, state.rip + BigInt(trapped.length));
-      if ((state.systemFlags & RFLAGS.TF) !== 0) this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
     } else {
-      this.#deliver({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
+      this.#carryOut(trapped);
     }
+  }
+
+  #carryOut(trapped: Trapped): void {
+    const { state } = this;
+    const refusal = trapped.execute(this);
+    if (refusal !== undefined) {
+      const errorCode = refusal === VECTOR.GP ? { errorCode: 0 } : {};
+      this.#deliver({ vector: refusal, kind: 'exception', ...errorCode });
+      return;
+    }
+    state.exceptionDelivered();
+    state.rip = BigInt.asUintN(64, state.rip + BigInt(trapped.length));
+    if ((state.systemFlags & RFLAGS.TF) === 0) return;
+    this.debug.singleStepped();
+    this.#deliver({ vector: VECTOR.DB, kind: 'exception' });
   }
 
   /** Up to 15 bytes from RIP on; fewer where the next page is not mapped. */
@@ -450,6 +466,7 @@ export class Vcpu implements MsrHost, TrappedHost {
       state: this.state.bytes.slice(),
       kept: [...this.kept],
       perf: this.perf.capture(),
+      debug: this.debug.capture(),
       apic: this.apic.capture(),
       activity: this.activity,
       nmiPending: this.nmiPending,
@@ -466,6 +483,7 @@ export class Vcpu implements MsrHost, TrappedHost {
     this.kept.clear();
     for (const [msr, value] of snapshot.kept) this.kept.set(msr, value);
     this.perf.reinstate(snapshot.perf);
+    this.debug.reinstate(snapshot.debug);
     this.apic.reinstate(snapshot.apic);
     this.activity = snapshot.activity;
     this.nmiPending = snapshot.nmiPending;

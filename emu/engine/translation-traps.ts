@@ -1,9 +1,10 @@
 /**
- * Traps on instructions that the engine executes by itself and offers no hook for: RDMSR, WRMSR, RDTSC, RDPMC.
+ * Traps on instructions that the engine executes by itself and offers no hook for: RDMSR, WRMSR, RDTSC, RDPMC; MOV to and from
+ * debug registers, whose breakpoints take the process down; SYSENTER and SYSEXIT, which it passes over.
  *
  * The idea: a block of guest code is translated once and run many times, so a trap that is laid at translation costs
  * nothing afterwards. The reality: the engine tells of each new block after translating and before running it. If the block's
- * bytes hold one of the opcodes (all of the form 0F 3x), the second byte is turned into that of UD2 (0F 0B), the
+ * bytes hold one of the opcodes (all of the form 0F xx), the second byte is turned into that of UD2 (0F 0B), the
  * block is thrown away and translated again, and the byte is put back at once. The guest never sees the change;
  * the translation raises #UD there, and the machine looks at the true bytes and carries the instruction out.
  *
@@ -14,8 +15,9 @@
 import { PAGE_SIZE } from './host-memory.js';
 
 const OPCODE_ESCAPE = 0x0f;
-/** WRMSR, RDTSC, RDMSR, RDPMC (SDM 2, appendix A, table A-3). */
-const isTrappedOpcode = (second: number): boolean => second >= 0x30 && second <= 0x33;
+/** WRMSR, RDTSC, RDMSR, RDPMC, SYSENTER, SYSEXIT; MOV from and to DR (SDM 2, appendix A, table A-3). */
+const isTrappedOpcode = (second: number): boolean =>
+  (second >= 0x30 && second <= 0x35) || second === 0x21 || second === 0x23;
 const UD2_SECOND = 0x0b;
 const HLT = 0xf4;
 

@@ -192,6 +192,12 @@ const GUESTS: readonly (readonly [what: string, source: string, status: number, 
     EXIT_STATUS.budget,
     /budget is spent/,
   ],
+  [
+    'sets a hardware breakpoint on its next instruction',
+    'mov $here, %eax\nmov %eax, %dr0\nmov $1, %eax\nmov %eax, %dr7\nhere: hlt',
+    EXIT_STATUS.hang,
+    /hangs/,
+  ],
   ['halts with interrupts off', 'cli\nhlt', EXIT_STATUS.hang, /hangs: every CPU is halted/],
   ['halts where nothing will interrupt it', 'sti\nhlt', EXIT_STATUS.hang, /hangs/],
   [
