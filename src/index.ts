@@ -57,7 +57,10 @@ export type { Task, UnwindInfo } from './guest/task.js';
 export { type RecordSink, RunningKernel } from './lab/kernel.js';
 export { FileError, type GuestFiles, type LoadedGuest, openGuest, openImage } from './lab/open.js';
 export { packedImages } from './lab/packed.js';
-
+// Litmus tests, for use in test suites.
+export { type LitmusQuestion, litmus } from './litmus/litmus.js';
+export type { LitmusReport, StateReport, WitnessStep } from './litmus/run.js';
+export { LitmusError, LitmusLimit, type Observation } from './litmus/test.js';
 // Stacks.
 export {
   type EndReason,

@@ -6,7 +6,7 @@ import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
 import { FileError } from '../lab/open.js';
 import { packedImages } from '../lab/packed.js';
-import { LitmusError } from '../litmus/test.js';
+import { LitmusError, LitmusLimit } from '../litmus/test.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
@@ -45,6 +45,7 @@ function program(): Command {
 const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [UsageError, EXIT_STATUS.usage],
   [LitmusError, EXIT_STATUS.usage],
+  [LitmusLimit, EXIT_STATUS.budget],
   [ImageError, EXIT_STATUS.badImage],
   [EngineError, EXIT_STATUS.noEngine],
   [FileError, EXIT_STATUS.io],

@@ -2,13 +2,13 @@
 import { type Exploration, ExploreLimit, explore } from '../explore/explore.js';
 import { holds, isMet, locationName, locationsOf, observationOf } from './condition.js';
 import type { Program } from './program.js';
-import { LitmusError, type LitmusTest, type Location, type Observation } from './test.js';
+import { LitmusError, LitmusLimit, type LitmusTest, type Location, type Observation } from './test.js';
 import { type FinalState, LitmusWorld, type Step } from './world.js';
 
 export interface RunOptions {
   /** False: every run is executed by itself, also from a state that is known already. The report is the same. Default true. */
   readonly join?: boolean;
-  /** Steps after which a test is given up; default 5 million, about a minute. */
+  /** Steps after which a test is given up; default 5 million, about two minutes. */
   readonly limit?: number;
 }
 
@@ -57,7 +57,10 @@ export interface LitmusReport {
 export const DEFAULT_LIMIT = 5_000_000;
 const ORDER: Readonly<Record<Location['kind'], number>> = { register: 0, memory: 1, fault: 2, hang: 3 };
 
-/** @throws {LitmusError} when there are more runs than the limit allows, or none that counts. */
+/**
+ * @throws {LitmusLimit} when the limit is reached.
+ * @throws {LitmusError} when no run counts.
+ */
 export function runLitmus(program: Program, options: RunOptions = {}): LitmusReport {
   const { test } = program;
   const locations = shownLocations(test);
@@ -93,8 +96,8 @@ function search(world: LitmusWorld, test: LitmusTest, options: RunOptions): Expl
     );
   } catch (error) {
     if (!(error instanceof ExploreLimit)) throw error;
-    throw new LitmusError(
-      `${test.name}: expected a test of at most ${limit} steps, found more: take fewer instructions or a lower bound`,
+    throw new LitmusLimit(
+      `${test.name}: expected at most ${limit} steps, found more: take fewer instructions, a lower bound, or a higher --budget`,
     );
   }
 }

@@ -5,6 +5,11 @@ export class LitmusError extends Error {
   override readonly name = 'LitmusError';
 }
 
+/** A test that needs more steps than it was given; nothing is known about its result. */
+export class LitmusLimit extends Error {
+  override readonly name = 'LitmusLimit';
+}
+
 /** Sizes in bytes by type name; herd7's names are taken too. */
 export const TYPES: Readonly<Record<string, number>> = {
   u8: 1,

@@ -3,6 +3,7 @@
  * strikes it right before. An event is taken together with the first instruction of its handler, and IRET is a step of the handler.
  */
 import { createHash } from 'node:crypto';
+import { serialize } from 'node:v8';
 import { RFLAGS } from '../../emu/cpu/architecture.js';
 import type { Vcpu, VcpuSnapshot } from '../../emu/cpu/vcpu.js';
 import type { Machine } from '../../emu/machine.js';
@@ -264,10 +265,7 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   /** All that the future depends on: what can be written, the whole of each CPU, and how far the run is. */
   identity(): string {
     const hash = createHash('sha1').update(this.#memory());
-    for (const cpu of this.machine.cpus) {
-      const { state, activity, nmiPending, time, apic } = cpu.capture();
-      hash.update(state).update(apic.irr).update(`${activity} ${nmiPending} ${time}`);
-    }
+    for (const cpu of this.machine.cpus) hash.update(serialize(cpu.capture()));
     const { steps, struck, passed, loaded, faulted } = this.#progress;
     return hash.update([steps, struck, passed, loaded, faulted].join(';')).digest('base64');
   }

@@ -9,9 +9,6 @@ import { type LitmusReport, runLitmus } from '../../src/litmus/run.js';
 const FOLDER = new URL('../../litmus/', import.meta.url);
 const files = readdirSync(FOLDER).filter((file) => file.endsWith('.litmus'));
 
-/** Tests with loops on two CPUs: there are more runs than can be made one by one. */
-const ONLY_JOINED = ['seqlock+smp.litmus', 'spinlock+smp.litmus'];
-
 const report = async (file: string, join: boolean): Promise<LitmusReport> => {
   const test = parseLitmus(readFileSync(new URL(file, FOLDER), 'utf8'), file);
   return runLitmus(await prepare(test, file), { join });
@@ -25,7 +22,6 @@ describe('litmus files', () => {
     expect(joined.name).toBe(file.replace(/\.litmus$/, ''));
     expect(joined.test.expected).toBeDefined();
     expect(joined.observation, reportLines(joined).join('\n')).toBe(joined.test.expected);
-    if (ONLY_JOINED.includes(file)) return;
     const apart = await report(file, false);
     expect(reportLines(apart)).toEqual(reportLines(joined));
     expect(apart.steps).toBeGreaterThanOrEqual(joined.steps);
