@@ -8,11 +8,11 @@ import { AT, Bare } from './bare.js';
 
 const RAM = 4 << 20;
 const PAGES = RAM >> 12;
-/** Tables of the random part, reached through the second entry of the top table; and a byte on each page to call, a word to read. */
+/** Tables of the random part, reached through the second entry of the top table. In the middle of each page, where no stack is: a RET to call, a word to read. */
 const TABLES = { pdpt: 0xb000, pd: 0xc000, pt: 0xd000 } as const;
 const WINDOW = 1n << 39n;
-const RET = 0xff0n;
-const WORD = 0xff8n;
+const RET = 0x800n;
+const WORD = 0x808n;
 const NX = 1n << 63n;
 const CR0_WP = 0x1_0000n;
 
