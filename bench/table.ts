@@ -2,14 +2,8 @@
 import type { Measured, Row } from './measure.js';
 
 const COLUMNS = [
-  'benchmark',
-  'unit',
-  'unwindlab',
-  'spread',
-  'QEMU',
-  'spread',
-  'against QEMU',
-  'target',
+  ...['benchmark', 'unit', 'unwindlab', 'spread', 'best'],
+  ...['QEMU', 'spread', 'best', 'against QEMU', 'target'],
 ] as const;
 const LEFT_ALIGNED = 2;
 
@@ -38,10 +32,14 @@ export function table(rows: readonly Row[]): string {
   );
 }
 
-const figures = (measured: Measured | undefined): [string, string] =>
+const figures = (measured: Measured | undefined): [string, string, string] =>
   measured === undefined
-    ? ['', '']
-    : [number(measured.median), `±${Math.round((100 * measured.spread) / measured.median)}%`];
+    ? ['', '', '']
+    : [
+        number(measured.median),
+        `±${Math.round((100 * measured.spread) / measured.median)}%`,
+        number(measured.best),
+      ];
 
 /** Three significant digits. */
 const number = (value: number): string => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
