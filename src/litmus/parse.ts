@@ -35,7 +35,9 @@ const CLAUSE = /^\s*(strikes|bound|locations|exists|forall|~|not\b)/;
  * @throws {LitmusError} `FILE:LINE: expected …, found …`
  */
 export function parseLitmus(source: string, file: string): LitmusTest {
-  const fail = (line: number, message: string): LitmusError => new LitmusError(`${file}:${line}: ${message}`);
+  const lastLine = source.trimEnd().split('\n').length;
+  const fail = (line: number, message: string): LitmusError =>
+    new LitmusError(`${file}:${Math.min(line, lastLine)}: ${message}`);
   const { text, expected } = takeComments(source, fail);
   const lines = text.split('\n');
   const isBlank = (line: string | undefined): boolean =>
@@ -172,12 +174,14 @@ function readClauses(tokens: Tokens, scope: Scope, columns: readonly Column[]): 
 
 /** `P0.NMI`, `P0.NMI 2`, `P0.NMI 0..1 in LABEL..LABEL`. */
 function readStrikes(tokens: Tokens): Strikes {
+  const line = tokens.line;
   let column = tokens.take(/^P\d$/, 'a handler column such as P0.NMI');
-  tokens.expect('.');
+  tokens.take(/^\.$/, `.NMI or .IRQ behind ${column}`);
   column += `.${tokens.take(/^(NMI|IRQ)$/, 'NMI or IRQ')}`;
   const least = Number(tokens.takeIf(/^\d+$/) ?? 1);
   const most = tokens.takeIf(/^\.\.$/) === undefined ? least : Number(tokens.take(/^\d+$/, 'a number'));
-  if (most < 1 || most < least) throw tokens.error(`expected how often it strikes, found ${least}..${most}`);
+  if (most < 1 || most < least)
+    throw tokens.error(`expected how often it strikes, found ${least}..${most}`, line);
   if (tokens.takeIf(/^in$/) === undefined) return { column, least, most };
   const from = tokens.take(/^[A-Za-z_]\w*$/, 'a label');
   const to = tokens.takeIf(/^\.\.$/) === undefined ? from : tokens.take(/^[A-Za-z_]\w*$/, 'a label');

@@ -121,16 +121,21 @@ function replay(world: LitmusWorld, program: Program, schedule: readonly Step[])
   const steps: WitnessStep[] = [];
   for (const step of schedule) {
     const executed = world.observe(step);
-    if (executed === undefined) continue;
-    const { address, half } = executed;
-    const column = program.columns.find(({ address: from, end }) => address >= from && address <= end);
-    const statement = column?.statements.get(address);
-    if (column === undefined || statement === undefined) continue;
-    const text = half === undefined ? statement : `${statement}  (${half})`;
-    const strike = step.strike === undefined ? undefined : program.handlers[step.strike]!.column.name;
-    steps.push({ column: column.name, text, ...(strike === undefined ? {} : { strike }) });
+    const strike = step.strike === undefined ? {} : { strike: program.handlers[step.strike]!.column.name };
+    const at = executed && statementAt(program, executed.address);
+    if (at !== undefined) {
+      const half = executed?.half === undefined ? '' : `  (${executed.half})`;
+      steps.push({ column: at.column, text: at.text + half, ...strike });
+    } else if (step.strike !== undefined)
+      steps.push({ column: `P${step.cpu}`, text: 'waits at its end', ...strike });
   }
   return steps;
+}
+
+function statementAt(program: Program, address: number): { column: string; text: string } | undefined {
+  const column = program.columns.find(({ address: from, end }) => address >= from && address <= end);
+  const text = column?.statements.get(address);
+  return column && text !== undefined ? { column: column.name, text } : undefined;
 }
 
 function report(program: Program, states: StateReport[], steps: number): LitmusReport {
