@@ -8,7 +8,7 @@ import { type FinalState, LitmusWorld, type Step } from './world.js';
 export interface RunOptions {
   /** False: every run is executed by itself, also from a state that is known already. The report is the same. Default true. */
   readonly join?: boolean;
-  /** Steps after which a test is given up; default 5 million, about two minutes. */
+  /** Steps after which a test is given up; default 2 million, a few minutes. */
   readonly limit?: number;
 }
 
@@ -54,7 +54,7 @@ export interface LitmusReport {
   readonly steps: number;
 }
 
-export const DEFAULT_LIMIT = 5_000_000;
+export const DEFAULT_LIMIT = 2_000_000;
 const ORDER: Readonly<Record<Location['kind'], number>> = { register: 0, memory: 1, fault: 2, hang: 3 };
 
 /**

@@ -59,6 +59,8 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   readonly #ends: readonly number[];
   #progress: Progress;
   #executedAt: number | undefined;
+  /** Of the CPUs that have done nothing since. */
+  readonly #captures: (VcpuSnapshot | undefined)[] = [];
 
   /** @param locations what tells final states apart. */
   constructor(program: Program, locations: readonly Location[]) {
@@ -153,6 +155,7 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
       progress.ended[0] = 1;
       return;
     }
+    this.#captures[cpu] = undefined;
     progress.steps[cpu]!++;
     if (progress.loaded[cpu] !== undefined) this.#finishReadModifyWrite(cpu);
     else {
@@ -247,7 +250,7 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   snapshot(): LitmusSnapshot {
     return {
       memory: this.#memory(),
-      cpus: this.machine.cpus.map((cpu) => cpu.capture()),
+      cpus: this.machine.cpus.map(({ index }) => this.#capture(index)),
       progress: copyOf(this.#progress),
     };
   }
@@ -256,17 +259,28 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
     return this.machine.memory.readPhysical(phys(this.#writable.from), this.#writable.size)!;
   }
 
+  /** A step changes one CPU, so of the others there is a capture already. */
+  #capture(cpu: number): VcpuSnapshot {
+    const capture = this.#captures[cpu] ?? this.machine.cpus[cpu]!.capture();
+    this.#captures[cpu] = capture;
+    return capture;
+  }
+
   restore({ memory, cpus, progress }: LitmusSnapshot): void {
     this.machine.memory.writePhysical(phys(this.#writable.from), memory);
-    for (const [index, cpu] of this.machine.cpus.entries()) cpu.reinstate(cpus[index]!);
+    for (const [index, capture] of cpus.entries()) {
+      if (this.#captures[index] === capture) continue;
+      this.machine.cpus[index]!.reinstate(capture);
+      this.#captures[index] = capture;
+    }
     this.#progress = copyOf(progress);
   }
 
   /** All that the future depends on: what can be written, the whole of each CPU, and how far the run is. */
   identity(): string {
-    const hash = createHash('sha1').update(this.#memory());
-    for (const cpu of this.machine.cpus) hash.update(serialize(cpu.capture()));
     const { steps, struck, passed, loaded, faulted } = this.#progress;
+    const hash = createHash('sha1').update(this.#memory());
+    for (const { index } of this.machine.cpus) hash.update(digestOf(this.#capture(index)));
     return hash.update([steps, struck, passed, loaded, faulted].join(';')).digest('base64');
   }
 
@@ -312,6 +326,17 @@ export class LitmusWorld implements World<Step, LitmusSnapshot> {
   close(): void {
     this.machine.close();
   }
+}
+
+const digests = new WeakMap<VcpuSnapshot, string>();
+
+function digestOf(capture: VcpuSnapshot): string {
+  let digest = digests.get(capture);
+  if (digest === undefined) {
+    digest = createHash('sha1').update(serialize(capture)).digest('base64');
+    digests.set(capture, digest);
+  }
+  return digest;
 }
 
 const copyOf = ({ steps, struck, passed, loaded, faulted, ended }: Progress): Progress => ({
