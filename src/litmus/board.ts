@@ -30,7 +30,7 @@ const TSS_SIZE = 0x68;
 const TSS_STRIDE = 0x100;
 const TSS_IST1 = 36;
 const IST = { none: 0, nmi: 1, fault: 2 } as const;
-const GATE_SIZE = 16n;
+const GATE_SIZE = 16;
 const INTERRUPT_GATE = 0x8e00;
 
 /** Vector of the one interrupt that a litmus test has. */
@@ -125,7 +125,7 @@ function layOutIdt(machine: Machine, cpu: number, { nmi, irq }: Handlers): void 
       (BigInt(SELECTOR.code) << 16n) |
       (BigInt(INTERRUPT_GATE | ist) << 32n) |
       ((at >> 16n) << 48n);
-    putWords(machine, AT.idt + PAGE * cpu + Number(GATE_SIZE) * vector, [low, 0n]);
+    putWords(machine, AT.idt + PAGE * cpu + GATE_SIZE * vector, [low, 0n]);
   }
 }
 

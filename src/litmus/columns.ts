@@ -1,9 +1,8 @@
 /** The table of a litmus file: a column of assembly per CPU and per handler. */
+import { MAX_CPUS } from '../../emu/machine.js';
 import type { Column, ColumnKind, LitmusError } from './test.js';
 
 const KINDS: Readonly<Record<string, ColumnKind>> = { '': 'code', '.NMI': 'nmi', '.IRQ': 'irq' };
-/** Size of the machine. */
-const MAX_CPUS = 8;
 
 type Fail = (line: number, message: string) => LitmusError;
 
