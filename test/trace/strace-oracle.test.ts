@@ -31,20 +31,7 @@ const missing =
 /** Lines of one run without the execve before and the exit after. Addresses are not random, task numbers are. */
 function trace(program: string, ...options: string[]): string[] {
   const file = join(program, '..', 'out.txt');
-  // On one CPU, so that getcpu answers the same in both runs.
-  spawnSync('taskset', [
-    '-c',
-    '0',
-    'setarch',
-    '-R',
-    'strace',
-    '-e',
-    'signal=none',
-    ...options,
-    '-o',
-    file,
-    program,
-  ]);
+  spawnSync('setarch', ['-R', 'strace', '-e', 'signal=none', ...options, '-o', file, program]);
   return readFileSync(file, 'utf8').trim().split('\n').slice(1, -1);
 }
 
@@ -106,7 +93,10 @@ function retold(lines: readonly string[], image: ReturnType<typeof built>): stri
 }
 
 /** The numbers of tasks differ from run to run. */
-const anonymous = (text: string) => text.replace(/^((?:fork|clone|wait4)\(.*= )[1-9]\d*$/gm, '$1PID');
+const anonymous = (text: string) =>
+  text
+    .replace(/^((?:fork|clone|wait4)\(.*= )[1-9]\d*$/gm, '$1PID')
+    .replace(/^getcpu\(\[\d+\]/gm, 'getcpu([CPU]');
 
 test.skipIf(missing)(
   `every kind of argument, as strace prints it${missing ? ` (skipped: ${missing})` : ''}`,
