@@ -1,6 +1,6 @@
 /**
  * Instructions that load, change and store one operand in memory. Without LOCK other CPUs may store in between (SDM 3A,
- * "Guaranteed Atomic Operations", 8.1.1, "Bus Locking", 8.1.2); an interrupt of the own CPU may not. The machine executes
+ * "Guaranteed Atomic Operations", 9.1.1, "Bus Locking", 9.1.2); an interrupt of the own CPU may not. The machine executes
  * instructions whole, so the world of a litmus test takes these in two steps, and this file knows which they are and where.
  */
 

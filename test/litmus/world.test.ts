@@ -19,7 +19,7 @@ describe('states are joined only where nothing tells them apart', () => {
 
   it('not whether the window was passed', async () => {
     const P0 =
-      'mov x, %rax; test %rax, %rax; jz other; here: nop; jmp out; other: nop; jmp out; out: xor %eax, %eax; nop';
+      'mov x, %rax; test %rax, %rax; jz other; here: nop; jmp out; other: nop; jmp out; out: mov $5, %eax; cmp $3, %eax; nop';
     const lines = await report({
       init: 'x=0',
       columns: { P0, 'P0.NMI': 'mov $1, %r8', P1: 'movq $1, x; nop; nop' },
