@@ -12,12 +12,18 @@ const SEQUENTIAL =
 
 /** From here on numbers are easier to read in hexadecimal. */
 const HEX_FROM = 1n << 32n;
-const number = (value: bigint): string => (value < HEX_FROM ? `${value}` : `0x${value.toString(16)}`);
+
+/** `&x` for the address of a variable. */
+function valueText(value: bigint, { addresses }: LitmusReport): string {
+  const name = addresses.get(value);
+  if (name !== undefined) return `&${name}`;
+  return value < HEX_FROM ? `${value}` : `0x${value.toString(16)}`;
+}
 
 /** `0:rax=1; x=2; hang(P0);` */
-export function stateText({ values, faults, hangs }: StateReport): string {
+function stateText({ values, faults, hangs }: StateReport, report: LitmusReport): string {
   const parts = [
-    ...Array.from(values, ([name, value]) => `${name}=${number(value)};`),
+    ...Array.from(values, ([name, value]) => `${name}=${valueText(value, report)};`),
     ...faults.map((cpu) => `fault(P${cpu});`),
     ...hangs.map((cpu) => `hang(P${cpu});`),
   ];
@@ -33,7 +39,7 @@ export function reportLines(report: LitmusReport): string[] {
     `States ${states.length}`,
     ...states.map((state) => {
       const mark = state.positive ? '*>' : ':>';
-      return `${`${state.runs}`.padStart(width)} ${mark} ${stateText(state)}`;
+      return `${`${state.runs}`.padStart(width)} ${mark} ${stateText(state, report)}`;
     }),
     ok ? 'Ok' : 'No',
     'Witnesses',
@@ -53,9 +59,10 @@ function resultLine({ test, observation, agrees }: LitmusReport): string[] {
 }
 
 /** One run to each state that makes the proposition true; where none does, to each state. */
-export function witnessLines({ states }: LitmusReport): string[] {
+export function witnessLines(report: LitmusReport): string[] {
+  const { states } = report;
   const shown = states.some(({ positive }) => positive) ? states.filter(({ positive }) => positive) : states;
-  return shown.flatMap((state) => [`Witness ${stateText(state)}`, ...stepLines(state.witness)]);
+  return shown.flatMap((state) => [`Witness ${stateText(state, report)}`, ...stepLines(state.witness)]);
 }
 
 function stepLines(steps: readonly WitnessStep[]): string[] {
@@ -75,7 +82,9 @@ export function reportJson(report: LitmusReport): object {
     states: states.map(({ values, faults, hangs, runs, positive: isWitness, witness }) => ({
       runs: Number(runs),
       positive: isWitness,
-      values: Object.fromEntries(Array.from(values, ([location, value]) => [location, number(value)])),
+      values: Object.fromEntries(
+        Array.from(values, ([location, value]) => [location, valueText(value, report)]),
+      ),
       faults,
       hangs,
       witness,

@@ -50,6 +50,8 @@ export interface LitmusReport {
   readonly agrees: boolean;
   /** Several CPUs: stores are not delayed here, so a real x86 may show more states. */
   readonly sequential: boolean;
+  /** Names of the variables by address, for values that are addresses. */
+  readonly addresses: ReadonlyMap<bigint, string>;
   /** Instructions executed to find this out. */
   readonly steps: number;
 }
@@ -149,6 +151,7 @@ function report(program: Program, states: StateReport[], steps: number): LitmusR
     ok: isMet(test.quantifier, positive, negative),
     agrees: test.expected === undefined || test.expected === observation,
     sequential: program.cpus > 1,
+    addresses: new Map(Array.from(program.variables, ([name, { address }]) => [BigInt(address), name])),
     steps,
   };
 }

@@ -69,6 +69,15 @@ describe('memory', () => {
     expect(observation).toBe('Always');
   });
 
+  it('prints an address as the variable that lies there', async () => {
+    const lines = await report({
+      init: 'x=0; y=0',
+      columns: { P0: 'movq $y, x; movabs $0x123456789, %rax' },
+      condition: 'forall (x=&y /\\ 0:rax=0x123456789)',
+    });
+    expect(lines).toContain('1 *> 0:rax=0x123456789; x=&y;');
+  });
+
   it('says when there is no room', async () => {
     await expect(
       litmus({ init: 'u64 a[600]', columns: { P0: 'nop' }, condition: 'forall (a=0)' }),
