@@ -4,7 +4,7 @@
  * at which something can become pending.
  */
 import type { LocalApic } from '../devices/local-apic.js';
-import type { RunEnd } from '../engine/engine.js';
+import type { RunEnd } from '../engine/client.js';
 import { RFLAGS, VECTOR } from './architecture.js';
 import { Core } from './core.js';
 import type { DebugState } from './debug-registers.js';

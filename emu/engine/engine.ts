@@ -3,6 +3,7 @@
  * copying 5.5 KiB out and in and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one
  * per CPU, because then the engine itself notices code that is written by another CPU, and code is translated once for all.
  */
+import type { EngineClient, MmioWindow, RunEnd } from './client.js';
 import { CpuState } from './cpu-state.js';
 import {
   type Ffi,
@@ -25,29 +26,6 @@ import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { type Layout, layout, liveState } from './layout.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
-/** What the guest does that the engine cannot; all are called in the middle of a run, with the CPU's state readable and writable. */
-export interface EngineClient {
-  /** An exception, or INT n (then RIP is behind it), has been raised. */
-  exception(vector: number): void;
-  /** #UD, or one of the instructions that `TranslationTraps` names; RIP is at it. */
-  invalidInstruction(): void;
-  /** SYSCALL; RIP is at it. */
-  syscall(): void;
-  cpuid(): void;
-  portIn(port: number, size: number): number;
-  portOut(port: number, size: number, value: number): void;
-  /** An instruction with a breakpoint is about to execute. True ends the run before it. */
-  breakpoint(address: bigint): boolean;
-  /** Physical address of a code byte by the page tables now in use, or -1. */
-  codeAddress(address: bigint): number;
-}
-
-/** A device's registers on the physical bus. Offsets are from the start of its window; sizes are 1, 2, 4 or 8. */
-export interface MmioWindow {
-  read(offset: number, size: number): number;
-  write(offset: number, size: number, value: number): void;
-}
-
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
 /** The last page below 4 GiB, where a PC has its firmware. */
@@ -56,9 +34,6 @@ const PRIMER_ADDRESS = 0xffff_f000n;
 const CODE_BUFFER = 32 << 20;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
-
-/** Why a run ended: its limit (or `curtail`), HLT, a breakpoint, or a fetch or an access that no memory answers. */
-export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error';
 
 export class Engine {
   readonly #ffi: Ffi = ffi();

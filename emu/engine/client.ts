@@ -1,0 +1,27 @@
+/** What passes between the engine and who owns it. */
+
+/** What the guest does that the engine cannot; all are called in the middle of a run, with the CPU's state readable and writable. */
+export interface EngineClient {
+  /** An exception, or INT n (then RIP is behind it), has been raised. */
+  exception(vector: number): void;
+  /** #UD, or one of the instructions that `TranslationTraps` names; RIP is at it. */
+  invalidInstruction(): void;
+  /** SYSCALL; RIP is at it. */
+  syscall(): void;
+  cpuid(): void;
+  portIn(port: number, size: number): number;
+  portOut(port: number, size: number, value: number): void;
+  /** An instruction with a breakpoint is about to execute. True ends the run before it. */
+  breakpoint(address: bigint): boolean;
+  /** Physical address of a code byte by the page tables now in use, or -1. */
+  codeAddress(address: bigint): number;
+}
+
+/** A device's registers on the physical bus. Offsets are from the start of its window; sizes are 1, 2, 4 or 8. */
+export interface MmioWindow {
+  read(offset: number, size: number): number;
+  write(offset: number, size: number, value: number): void;
+}
+
+/** Why a run ended: its limit (or `curtail`), HLT, a breakpoint, or a fetch or an access that no memory answers. */
+export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error';
