@@ -8,7 +8,7 @@ const BASE = 0x40_0000n;
 const FILE_HEADER = 64;
 const PROGRAM_HEADER = 56;
 const CODE_AT = FILE_HEADER + PROGRAM_HEADER;
-const SYSTEM_CALL = { clone: 56, wait4: 61, getppid: 110, setAffinity: 203, exitGroup: 231 } as const;
+const SYSTEM_CALL = { clone: 56, wait4: 61, gettid: 186, setAffinity: 203, exitGroup: 231 } as const;
 const SIGCHLD = 17;
 /** Instructions of one turn of the loop in `compute`. */
 const LOOP = 10;
@@ -21,7 +21,7 @@ export const systemCalls = (count: number): Promise<Uint8Array> =>
   program(`
     mov $${count}, %ebx
 turn:
-    ${call('getppid')}
+    ${call('gettid')}
     dec %ebx
     jnz turn
     ${EXIT}`);

@@ -109,15 +109,25 @@ export class EventBus {
 
   /** `word` and `address` are the event's own part of the hash. */
   emit(event: MachineEvent, word: number, address: bigint): void {
-    this.#count++;
-    const { hash } = this;
-    hash.add(KIND_NUMBER[event.kind] | (event.cpu << 8));
-    hash.add(event.time);
-    hash.add(event.time / 0x1_0000_0000);
-    hash.add(word);
-    hash.add(Number(BigInt.asUintN(32, address)));
+    this.note(event.kind, event.cpu, event.time, word, Number(BigInt.asUintN(32, address)));
     const listeners = this.#listeners.get(event.kind);
     if (listeners !== undefined) for (const listener of listeners) listener(event as never);
+  }
+
+  /** Whether anyone listens for events of this kind; if not, `note` does for them without an object. */
+  heard(kind: EventKind): boolean {
+    return (this.#listeners.get(kind)?.size ?? 0) > 0;
+  }
+
+  /** Counts and hashes an event that nobody hears. `address` is the low half. */
+  note(kind: EventKind, cpu: number, time: number, word: number, address: number): void {
+    this.#count++;
+    const { hash } = this;
+    hash.add(KIND_NUMBER[kind] | (cpu << 8));
+    hash.add(time);
+    hash.add(time / 0x1_0000_0000);
+    hash.add(word);
+    hash.add(address);
   }
 
   capture(): { hash: readonly [number, number]; count: number } {

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     long count = argc > 1 ? parse(argv[1]) : 10000;
 
     for (long i = 0; i < count; i++)
-        SYSCALL(getppid);
+        SYSCALL(gettid);
     say("calls %d\n", count);
     return 0;
 }

@@ -155,8 +155,11 @@ export abstract class Core implements MsrHost, TrappedHost {
       return;
     }
     const number = state.reg32(GPR.rax);
-    const { rip } = state;
-    this.events.emit({ kind: 'syscall', cpu: this.index, time: this.now, number, rip }, number, rip);
+    const { events, index: cpu, now: time } = this;
+    if (events.heard('syscall')) {
+      const { rip } = state;
+      events.emit({ kind: 'syscall', cpu, time, number, rip }, number, rip);
+    } else events.note('syscall', cpu, time, number, state.ripLow);
     syscall(state, this.#syscallTarget);
   }
 

@@ -188,12 +188,13 @@ export const syscallTarget = (star = 0n, lstar = 0n, fmask = 0n): SyscallTarget 
   mask: Number(fmask & 0xffff_ffffn),
 });
 
-const SYSCALL_LENGTH = 2n;
+const SYSCALL_LENGTH = 2;
 
 /** SYSCALL in 64-bit mode (SDM 2B, "SYSCALL—Fast System Call"). RSP stays the user's. */
 export function syscall(state: CpuState, { rip, selector, mask }: SyscallTarget): void {
   const { rflags } = state;
-  state.setReg(GPR.rcx, BigInt.asUintN(64, state.rip + SYSCALL_LENGTH));
+  state.moveRip(SYSCALL_LENGTH);
+  state.copyRip(GPR.rcx);
   state.setReg32(GPR.r11, rflags & ~RFLAGS.RF);
   state.rip = rip;
   state.rflags = (rflags & ~RFLAGS.RF & ~mask) | RFLAGS.reserved;

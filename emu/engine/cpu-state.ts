@@ -111,6 +111,24 @@ export class CpuState {
   set rip(value: bigint) {
     this.#view.setBigUint64(FIELD.rip, value, true);
   }
+  /** The low half of RIP, which costs no bigint. */
+  get ripLow(): number {
+    return this.#view.getUint32(FIELD.rip, true);
+  }
+  /** RIP += bytes, in halves. */
+  moveRip(bytes: number): void {
+    const view = this.#view;
+    const low = view.getUint32(FIELD.rip, true) + bytes;
+    view.setUint32(FIELD.rip, low, true);
+    const carry = Math.floor(low / 2 ** 32);
+    if (carry !== 0) view.setUint32(FIELD.rip + 4, view.getUint32(FIELD.rip + 4, true) + carry, true);
+  }
+  /** A general register := RIP, in halves. */
+  copyRip(index: number): void {
+    const view = this.#view;
+    view.setUint32(FIELD.regs + 8 * index, view.getUint32(FIELD.rip, true), true);
+    view.setUint32(FIELD.regs + 8 * index + 4, view.getUint32(FIELD.rip + 4, true), true);
+  }
 
   /**
    * RFLAGS. While it runs, the engine works the arithmetic flags out only when they are asked for, and then the answer is its own;

@@ -28,6 +28,7 @@ import { type Block, TranslationTraps } from './translation-traps.js';
 
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
+const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
 /** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
@@ -133,8 +134,7 @@ export class Engine {
       () =>
         this.#guard(() => {
           client.syscall();
-          const state = this.#loaded!;
-          state.rip = BigInt.asUintN(64, state.rip - 2n); // the engine adds the length of SYSCALL after the hook
+          this.#loaded!.moveRip(-SYSCALL_LENGTH); // the engine adds it after the hook
         }, undefined),
       INSN.SYSCALL,
     );
