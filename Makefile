@@ -24,8 +24,8 @@ engine: dist/.compiled
 tools:
 	@scripts/need-tools gcc:gcc as:binutils ld:binutils ar:binutils nm:binutils objdump:binutils
 
-images: kernel user
-kernel user: | tools
+images: kernels user
+kernel kernels user: | tools
 include guest-kernel/build.mk
 include guest-user/build.mk
 

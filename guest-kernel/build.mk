@@ -20,8 +20,16 @@ endif
 
 KERNEL_DIRS := boot cpu entry sched mm sys trace dev lib
 KERNEL_C := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.c)))
-KERNEL_S := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.S))) \
-	$(K)/unwind/user.S $(K)/unwind/$(VERSION).S
+KERNEL_S := $(sort $(foreach dir,$(KERNEL_DIRS),$(wildcard $(K)/$(dir)/*.S)))
+
+# What a version is made of: the walk, its own file, and services that not all versions need.
+UNWIND_v13-08 := tasks.c
+UNWIND_v13-10 := tasks.c srcu.c srcu.S
+UNWIND_v6.17 := tasks.c srcu.c srcu.S
+UNWIND_v6.19 := tasks.c srcu.c srcu.S
+UNWIND_FILES := $(addprefix $(K)/unwind/,user.S $(VERSION).S $(UNWIND_$(VERSION)))
+KERNEL_C += $(filter %.c,$(UNWIND_FILES))
+KERNEL_S += $(filter %.S,$(UNWIND_FILES))
 KERNEL_OBJS := $(KERNEL_C:$(K)/%.c=$(KOBJ)/%.c.o) $(KERNEL_S:$(K)/%.S=$(KOBJ)/%.S.o) \
 	$(KOBJ)/layout-symbols.S.o
 
@@ -34,12 +42,23 @@ KERNEL_CFLAGS := -std=gnu17 -ffreestanding -O2 -g -Wall -Wextra -Werror -mcmodel
 	-fno-strict-aliasing -fno-builtin -fno-tree-loop-distribute-patterns
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none
 
-.PHONY: kernel kernel-clean
+.PHONY: kernel kernels kernel-clean
 kernel: build/kernel.elf build/kernel.lst build/kernel.map.txt
 
+# Every version; build/kernel.elf is still the one that VERSION names.
+KERNEL_OTHERS := $(filter-out $(KERNEL_ELF),$(KERNEL_VERSIONS:%=build/kernel-%.elf))
+kernels: kernel $(KERNEL_OTHERS)
+
+$(KERNEL_OTHERS): build/kernel-%.elf: kernel-force
+	@$(MAKE) --no-print-directory -f $(K)/build.mk VERSION=$* $@
+
 # Rewritten only when VERSION changes, so that build/kernel.elf is always the version asked for last.
-$(shell mkdir -p build/obj; [ "$$(cat build/obj/kernel-version 2>/dev/null)" = $(VERSION) ] || \
-	echo $(VERSION) > build/obj/kernel-version)
+build/obj/kernel-version: kernel-force
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = $(VERSION) ] || echo $(VERSION) > $@
+
+.PHONY: kernel-force
+kernel-force:
 
 build/kernel.elf: $(KERNEL_ELF) build/obj/kernel-version
 	@cp $< $@

@@ -61,6 +61,9 @@ FIELD(struct unwind_stacktrace, TRACE, entries);
 SIZE(struct unwind_stacktrace, TRACE_SIZE);
 FIELD(struct unwind_work, WORK, list);
 FIELD(struct unwind_work, WORK, func);
+#ifdef WORK_bit
+FIELD(struct unwind_work, WORK, bit);
+#endif
 
 FIELD(struct buffer, BUFFER, head);
 FIELD(struct buffer, BUFFER, tail);

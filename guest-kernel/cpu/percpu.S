@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Every per-CPU variable. This is the template: CPU n's copy of a variable is at its
+ * Every per-CPU variable but those of unwind/srcu.S. This is the template: CPU n's copy of a variable is at its
  * address + __per_cpu_offset[n], which is also the CPU's GS base, so `%gs:name` is the own copy.
  */
 #include "asm.h"
@@ -28,7 +28,7 @@ OBJECT syscall_rsp				# u64, the user's rsp between SYSCALL and its push
 	.quad	0
 END syscall_rsp
 
-OBJECT unwind_ctx_ctr				# u32, always even: the last cookie count given out here
+OBJECT unwind_ctx_ctr				# u32, the last cookie count given out here; v13 keeps it even, one less
 	.long	0
 END unwind_ctx_ctr
 

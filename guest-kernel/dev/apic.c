@@ -61,14 +61,25 @@ void apic_timer_set(u64 delta_ns) { apic_write(APIC_TIMER_INITIAL, min_u64(delta
  */
 void apic_counter_enable(void) { apic_write(APIC_LVT_COUNTER, DELIVER_NMI); }
 
-static void apic_send(u32 apic, u32 command)
+static void icr_wait(void)
 {
-	u64 flags = irq_save();		/* the two halves belong together */
-
 	while (apic_read(APIC_ICR_LOW) & ICR_BUSY)
 		cpu_relax();
+}
+
+/* The two halves belong together: in an NMI the high one may have just been written, and is put back. */
+static void apic_send(u32 apic, u32 command)
+{
+	u64 flags = irq_save();
+	u32 interrupted = in_nmi() ? apic_read(APIC_ICR_HIGH) : 0;
+
+	icr_wait();
 	apic_write(APIC_ICR_HIGH, apic << 24);
 	apic_write(APIC_ICR_LOW, command);
+	if (in_nmi()) {
+		icr_wait();
+		apic_write(APIC_ICR_HIGH, interrupted);
+	}
 	irq_restore(flags);
 }
 

@@ -46,6 +46,7 @@ idt_entries:
 	VECTOR	18,	asm_machine_check,	path=fatal_entry, ist=IST_FATAL
 	VECTOR	19,	asm_simd_error
 	VECTOR	LOCAL_TIMER_VECTOR, asm_local_timer
+	VECTOR	TASK_WORK_VECTOR, asm_task_work
 	VECTOR	IRQ_WORK_VECTOR, asm_irq_work
 	VECTOR	TLB_FLUSH_VECTOR, asm_tlb_flush
 	VECTOR	RESCHEDULE_VECTOR, asm_reschedule

@@ -34,20 +34,31 @@ END work_exited
 .endm
 
 # task_work_add - queue a work of a task and say how the task learns of it.
-#   In:       rdi = task, rsi = work (callback_head), edx = TWA_NONE or TWA_RESUME
-#   Out:      eax = 0, or -ESRCH: the task is past its last run
-#   Clobbers: what a C call clobbers        Context: any but NMI; kernel GS
+#   In:       rdi = task, rsi = work (callback_head), edx = TWA_NONE, TWA_RESUME or TWA_NMI_CURRENT
+#   Out:      eax = 0; -ESRCH: the task is past its last run; -EINVAL: TWA_NMI_CURRENT for another
+#             task (warns)
+#   Clobbers: what a C call clobbers        Context: any; kernel GS
 #   The list is LIFO. The caller must know that the work is not queued already: a second
-#   push of the same work makes it its own successor.
+#   push of the same work makes it its own successor. TWA_RESUME sets the flag that the exit loop
+#   looks at, which is too late in an NMI that came after the last look. TWA_NMI_CURRENT also sends an
+#   interrupt to the own CPU: it is taken at the first boundary with IF = 1, at the latest in user
+#   mode, and its way out is an exit loop.
 #   Linux:    kernel/task_work.c task_work_add(), set_notify_resume()
 FUNC task_work_add
 WINDOW_BEGIN task_work_add
+	cmpl	$TWA_NMI_CURRENT, %edx
+	jne	.Lpush
+	cmpq	%gs:current_task, %rdi
+	jne	.Lnot_current
+.Lpush:
 	movq	TASK_task_works(%rdi), %rax
 1:	cmpq	$work_exited, %rax
 	je	3f
 	movq	%rax, CALLBACK_next(%rsi)
 	lock cmpxchgq %rsi, TASK_task_works(%rdi)	/* rax = the head as it is, if it changed */
 	jne	1b
+	cmpl	$TWA_NMI_CURRENT, %edx
+	je	4f
 	cmpl	$TWA_RESUME, %edx
 	jne	2f
 	lock btsl $TIF_NOTIFY_RESUME, TASK_ti_flags(%rdi)
@@ -59,8 +70,36 @@ WINDOW_BEGIN task_work_add
 	ret
 3:	movl	$-ESRCH, %eax
 	ret
+4:
+#if TWA_NMI_SETS_FLAG
+	lock btsl $TIF_NOTIFY_RESUME, TASK_ti_flags(%rdi)
+#endif
+	FRAME_BEGIN
+	movl	$TASK_WORK_VECTOR, %edi
+	call	apic_send_ipi_self
+	FRAME_END
+	jmp	2b
+.Lnot_current:
+	FRAME_BEGIN
+	WARN_ONCE "task_work_add", "task != current"
+	FRAME_END
+	movl	$-EINVAL, %eax
+	ret
 WINDOW_END task_work_add
 END task_work_add
+
+# task_work_interrupt - TASK_WORK_VECTOR: what TWA_NMI_CURRENT sent has come.
+#   Clobbers: rax                           Context: IRQ, kernel GS
+#   Coming is all that it is for, where the NMI itself set the flag. Until Linux 6.18 it was set here,
+#   for the task that is current now: not the right one if a switch came between (race K).
+#   Linux:    kernel/task_work.c irq_work_NMI_resume, task_work_set_notify_irq(); mended by ef1ea98c8fff
+FUNC task_work_interrupt
+#if !TWA_NMI_SETS_FLAG
+	movq	%gs:current_task, %rax
+	lock btsl $TIF_NOTIFY_RESUME, TASK_ti_flags(%rax)
+#endif
+	ret
+END task_work_interrupt
 
 # task_work_cancel - take one work off a task's list, if it is still there.
 #   In:       rdi = task, rsi = work

@@ -92,6 +92,9 @@ static void do_interrupt(struct pt_regs *regs, u32 vector)
 	case LOCAL_TIMER_VECTOR:
 		timer_interrupt(regs);
 		break;
+	case TASK_WORK_VECTOR:
+		task_work_interrupt();
+		break;
 	case IRQ_WORK_VECTOR:
 		warn_flush();
 		break;

@@ -8,7 +8,7 @@
 #ifndef LAYOUT_H
 #define LAYOUT_H
 
-#include UNWIND_LAYOUT_H	/* UNWIND_*: they belong to the version of the mechanism */
+#include UNWIND_LAYOUT_H	/* UNWIND_* and others that belong to the version of the mechanism */
 
 /* Address space. Physical = virtual - KERNEL_BASE for the image, - DIRECT_MAP for RAM. */
 #define KERNEL_BASE		0xffffffff80000000
@@ -96,6 +96,7 @@
 #define CALLBACK_func		8
 #define TWA_NONE		0
 #define TWA_RESUME		1
+#define TWA_NMI_CURRENT		4	/* from an NMI, for the task it interrupted */
 
 /* struct list_head, struct mutex. */
 #define LIST_next		0
@@ -137,6 +138,7 @@
 
 /* Vectors above the exceptions, Linux's numbers where Linux has them. */
 #define LOCAL_TIMER_VECTOR	0xec
+#define TASK_WORK_VECTOR	0xf5	/* to the own CPU, by task_work_add in an NMI */
 #define IRQ_WORK_VECTOR		0xf6
 #define TLB_FLUSH_VECTOR	0xf7
 #define RESCHEDULE_VECTOR	0xfd
@@ -163,6 +165,7 @@
 #define MSR_KERNEL_GS_BASE	0xc0000102
 
 /* Errors that assembly returns. */
+#define EBUSY			16
 #define EFAULT			14
 #define EINVAL			22
 #define ENOMEM			12

@@ -113,9 +113,11 @@ void do_signal(void);
 
 /* entry/task_work.S */
 void task_work_run(void);
+void task_work_interrupt(void);
 
 /* unwind/VERSION.S */
 void unwind_task_init(struct task *task);
 void unwind_task_free(struct task *task);
+void unwind_deferred_task_exit(struct task *task);
 
 #endif

@@ -13,6 +13,9 @@ struct unwind_stacktrace {
 struct unwind_work {
 	struct list_head list;
 	void (*func)(struct unwind_work *work, struct unwind_stacktrace *trace, u64 cookie);
+#ifdef WORK_bit
+	s32 bit;		/* the tracer's in every mask; -1: cancelled */
+#endif
 };
 
 /* unwind/VERSION.S */

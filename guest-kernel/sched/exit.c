@@ -133,7 +133,8 @@ static s32 machine_status(void)
 
 /*
  * The end of a user task. The order is Linux's: requests for a stack are refused from PF_EXITING
- * on, a work that is pending finds no user memory, and after the works' last run none can be added.
+ * on, one that was granted is served while there is user memory if the version of the mechanism
+ * does so, and after the works' last run none can be added.
  * Linux: kernel/exit.c do_exit()
  */
 void do_exit(s32 status)
@@ -142,6 +143,7 @@ void do_exit(s32 status)
 	struct process *process = task->process;
 
 	task->flags |= PF_EXITING;
+	unwind_deferred_task_exit(task);
 	if (task->mm)
 		exit_mm(task);
 	task_work_run();

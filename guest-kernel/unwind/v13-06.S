@@ -226,6 +226,13 @@ WINDOW_BEGIN unwind_deferred_request
 WINDOW_END unwind_deferred_request
 END unwind_deferred_request
 
+# unwind_deferred_task_exit - a task is exiting and still has its memory.
+#   In:       rdi = task = current          Context: task, IF = 1, PF_EXITING
+#   Nothing in this version: work that is pending runs when the memory is gone.
+FUNC unwind_deferred_task_exit
+	ret
+END unwind_deferred_task_exit
+
 # unwind_reset_info - forget this entry's cookie and walk, at the exit to user mode.
 #   Clobbers: rax, rcx                      Context: IF = 0, after the exit loop; kernel GS
 #   Unconditional as to pending, and two conditions: unwind_user_faultable may fill the cache

@@ -17,6 +17,9 @@
 #define UNWIND_INFO_pending	32	/* int: the task work is queued */
 #define UNWIND_INFO_SIZE	40
 
+/* Task works of that time: TWA_NMI_CURRENT leaves the flag to its interrupt (entry/task_work.S). */
+#define TWA_NMI_SETS_FLAG	0
+
 /* struct unwind_cache: one page. */
 #define UNWIND_CACHE_nr_entries	0	/* u64 */
 #define UNWIND_CACHE_entries	8	/* u64[UNWIND_MAX_ENTRIES] */
