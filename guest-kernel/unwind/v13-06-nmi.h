@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The layout that belongs to version v13-06-nmi of the mechanism: that of v13-06.
+ */
+#ifndef UNWIND_VERSION_LAYOUT_H
+#define UNWIND_VERSION_LAYOUT_H
+
+#define UNWIND_VERSION		"v13-06-nmi"
+
+/* struct unwind_task_info, embedded in the task. */
+#define UNWIND_INFO_cache	0	/* struct unwind_cache *, allocated at the first walk */
+#define UNWIND_INFO_work	8	/* struct callback_head */
+#define UNWIND_INFO_id		24	/* u64: the cookie, 0 = none yet in this entry */
+#define UNWIND_INFO_id_cpu	24	/* u32: its low half, CPU + 1 */
+#define UNWIND_INFO_id_cnt	28	/* u32: its high half, always odd */
+#define UNWIND_INFO_pending	32	/* int: the task work is queued */
+#define UNWIND_INFO_SIZE	40
+
+/* Task works of that time: TWA_NMI_CURRENT leaves the flag to its interrupt (entry/task_work.S). */
+#define TWA_NMI_SETS_FLAG	0
+
+/* struct unwind_cache: one page. */
+#define UNWIND_CACHE_nr_entries	0	/* u64 */
+#define UNWIND_CACHE_entries	8	/* u64[UNWIND_MAX_ENTRIES] */
+#define UNWIND_CACHE_SIZE	4096
+#define UNWIND_MAX_ENTRIES	511	/* (UNWIND_CACHE_SIZE - UNWIND_CACHE_entries) / 8 */
+
+#endif
