@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Deferred user-space unwinding, version v13-08: "[PATCH v13 08/14] unwind deferred: Use bitmask to
+ * determine which callbacks to call".
+ *
+ * Against v13-07: a tracer gets a bit as it registers, at most 64 of them; its request sets the bit in
+ * the task's mask, and only those whose bit is set are called. A cancel gives the bit back and clears it
+ * in all tasks.
+ * Why: a task work called every tracer, also those that had not asked (race D).
+ *
+ * State per task (struct unwind_task_info, unwind/v13-08.h)
+ *   mask      one bit per tracer that has asked and whose callback is not over
+ *   id        the cookie of this entry: high half count (odd), low half CPU + 1. 0: nobody has asked yet
+ *   pending   the work is claimed: queued, or about to be, and has not begun
+ *   cache     the walk of this entry; nr_entries = 0: not walked yet
+ * State for all
+ *   callbacks, guarded by callback_mutex: the registered tracers, newest first
+ *   unwind_mask, guarded by callback_mutex: the bits that are given away
+ *   unwind_ctx_ctr, per CPU: the last count given out, kept even
+ *
+ * Known weaknesses, mended by later patches: a tracer that asks once its callback is over, on the way
+ * out, keeps the task in the exit loop (race E); a request in its callback is answered with 1 but is not
+ * served any more; the mutex is held over the callbacks (race G); a cancelled work may still ask, with
+ * the bit that is another's by then; work that is pending as the task exits finds no memory (race H);
+ * a request after the exit loop's last look at the flags is lost with its cookie, and its work runs in
+ * the next entry (races I, J).
+ */
+#include "asm.h"
+
+	.section .rodata
+OBJECT kernel_version, 1
+	.asciz	UNWIND_VERSION
+END kernel_version
+
+	.data
+OBJECT callback_mutex			# struct mutex: guards adding to and reading the list of callbacks
+	.quad	0			# MUTEX_owner
+	.quad	callback_mutex + MUTEX_waiters, callback_mutex + MUTEX_waiters
+END callback_mutex
+
+OBJECT callbacks			# struct list_head of struct unwind_work
+	.quad	callbacks		# LIST_next
+	.quad	callbacks		# LIST_prev
+END callbacks
+
+OBJECT unwind_mask			# u64: the bits that are given to tracers
+	.quad	0
+END unwind_mask
+
+	.text
+
+# get_cookie - the cookie of this entry context; the first request of a context makes it.
+#   In:       rdi = unwind_task_info of the current task
+#   Out:      rax = cookie, never 0
+#   Clobbers: rcx, rdx                      Context: any, NMI too; IF = 0; kernel GS
+#   The cmpxchg decides who advances the counter; with interrupts off counter and CPU number are
+#   of the same CPU.
+#   Linux:    kernel/unwind/deferred.c get_cookie()
+FUNC get_cookie
+WINDOW_BEGIN get_cookie
+	cmpl	$0, UNWIND_INFO_id_cpu(%rdi)
+	jne	2f
+	movl	%gs:unwind_ctx_ctr, %ecx
+	addl	$2, %ecx
+	movl	%ecx, %edx
+	orl	$1, %edx			/* odd, so never 0 */
+	xorl	%eax, %eax
+	lock cmpxchgl %edx, UNWIND_INFO_id_cnt(%rdi)
+	jne	1f
+	movl	%ecx, %gs:unwind_ctx_ctr
+1:	movl	%gs:cpu_number, %eax
+	incl	%eax				/* 1-based, so never 0 */
+	movl	%eax, UNWIND_INFO_id_cpu(%rdi)
+2:	movq	UNWIND_INFO_id(%rdi), %rax
+	ret
+WINDOW_END get_cookie
+END get_cookie
+
+# unwind_user_faultable - the user stack of this entry, walked at most once.
+#   In:       rdi = trace
+#   Out:      eax = 0, trace filled in, its entries in the task's cache; or -EINVAL: no user memory;
+#             or -ENOMEM; on both the trace is as it was
+#   Clobbers: what a C call clobbers        Context: task, IF = 1; may fault pages in and sleep
+#   Linux:    kernel/unwind/deferred.c unwind_user_faultable(), patches 04/14 and 05/14
+FUNC unwind_user_faultable
+WINDOW_BEGIN unwind_user_faultable
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = trace */
+	pushq	%r12				/* r12 = current, later the cache */
+	movq	%rdi, %rbx
+	movq	%gs:current_task, %r12
+	cmpq	$0, TASK_mm(%r12)
+	je	.Lno_mm
+	movq	(TASK_unwind_info + UNWIND_INFO_cache)(%r12), %rax
+	testq	%rax, %rax
+	jnz	1f
+	movl	$UNWIND_CACHE_SIZE, %edi
+	call	kzalloc
+	testq	%rax, %rax
+	jz	.Lno_memory
+	movq	%rax, (TASK_unwind_info + UNWIND_INFO_cache)(%r12)
+1:	movq	%rax, %r12
+	leaq	UNWIND_CACHE_entries(%r12), %rax
+	movq	%rax, TRACE_entries(%rbx)
+	movq	UNWIND_CACHE_nr_entries(%r12), %rax
+	testq	%rax, %rax
+	jnz	2f				/* walked already in this entry */
+	movq	$0, TRACE_nr(%rbx)
+	movq	%rbx, %rdi
+	movl	$UNWIND_MAX_ENTRIES, %esi
+	call	unwind_user
+	movq	TRACE_nr(%rbx), %rax
+	movq	%rax, UNWIND_CACHE_nr_entries(%r12)
+	jmp	3f
+2:	movq	%rax, TRACE_nr(%rbx)
+3:	xorl	%eax, %eax
+4:	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+.Lno_mm:
+	movl	$-EINVAL, %eax
+	jmp	4b
+.Lno_memory:
+	movl	$-ENOMEM, %eax
+	jmp	4b
+WINDOW_END unwind_user_faultable
+END unwind_user_faultable
+
+# unwind_deferred_task_work - walk the stack and call every tracer that asked.
+#   In:       rdi = the task's UNWIND_INFO_work
+#   Clobbers: what a C call clobbers        Context: task work, IF = 1; may sleep
+#   pending is cleared first: a request from here on queues the work again, with the same cookie.
+#   From there on the callbacks must be called, if only with an empty trace. A tracer's bit is
+#   cleared after its callback: a request of it in the callback finds the bit set.
+#   Linux:    kernel/unwind/deferred.c unwind_deferred_task_work()
+FUNC unwind_deferred_task_work
+WINDOW_BEGIN unwind_deferred_task_work
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = info */
+	pushq	%r12				/* r12 = cookie */
+	pushq	%r13				/* r13 = work */
+	subq	$TRACE_SIZE, %rsp		/* rsp = trace */
+	leaq	-UNWIND_INFO_work(%rdi), %rbx
+	cmpq	$0, UNWIND_INFO_pending(%rbx)
+	je	.Lnot_pending
+	movq	$0, UNWIND_INFO_pending(%rbx)
+	movq	$0, TRACE_nr(%rsp)
+	movq	$0, TRACE_entries(%rsp)
+	movq	%rsp, %rdi
+	call	unwind_user_faultable
+	movq	UNWIND_INFO_id(%rbx), %r12
+	movq	$callback_mutex, %rdi
+	call	mutex_lock
+	movq	callbacks + LIST_next(%rip), %r13
+1:	cmpq	$callbacks, %r13
+	je	2f
+	leaq	-WORK_list(%r13), %rdi
+	movslq	WORK_bit(%rdi), %rcx
+	btq	%rcx, UNWIND_INFO_mask(%rbx)
+	jnc	4f				/* it did not ask */
+	movq	%rsp, %rsi
+	movq	%r12, %rdx
+	call	*WORK_func(%rdi)		/* func(work, trace, cookie) */
+	movslq	(WORK_bit - WORK_list)(%r13), %rcx
+	lock btrq %rcx, UNWIND_INFO_mask(%rbx)
+4:	movq	LIST_next(%r13), %r13
+	jmp	1b
+2:	movq	$callback_mutex, %rdi
+	call	mutex_unlock
+3:	addq	$TRACE_SIZE, %rsp
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+.Lnot_pending:
+	WARN_ONCE "unwind_deferred_task_work", "!pending"
+	jmp	3b
+WINDOW_END unwind_deferred_task_work
+END unwind_deferred_task_work
+
+# unwind_deferred_request - ask for the user stack of this entry.
+#   In:       rdi = unwind_work of the tracer, rsi = u64 *cookie
+#   Out:      eax = 0: it will be called; 1: that was so already; *cookie = the entry's cookie.
+#             -EINVAL, *cookie = 0: kernel thread, exiting task, or no user registers.
+#             -ESRCH from task_work_add (warns); the cookie is given out all the same
+#   Clobbers: what a C call clobbers        Context: any, NMI too; kernel GS
+#   Who sets pending queues the work, and sets it first. Its rivals are NMIs of this CPU only, so
+#   the cmpxchg needs no LOCK; the mask needs it, because a cancel on another CPU clears bits.
+#   Linux:    kernel/unwind/deferred.c unwind_deferred_request()
+FUNC unwind_deferred_request
+WINDOW_BEGIN unwind_deferred_request
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = current */
+	pushq	%r12				/* r12 = where the cookie goes */
+	pushq	%r13				/* r13 = bit of the tracer */
+	movq	$0, (%rsi)
+	movq	%gs:current_task, %rbx
+	testl	$(PF_KTHREAD | PF_EXITING), TASK_flags(%rbx)
+	jnz	.Lrefuse
+	movq	TASK_stack(%rbx), %rax
+	testb	$3, (THREAD_SIZE - PT_SIZE + PT_cs)(%rax)	/* user_mode(task_pt_regs(current)) */
+	jz	.Lrefuse
+	pushfq
+	cli
+	movq	%rsi, %r12
+	movslq	WORK_bit(%rdi), %r13
+	leaq	TASK_unwind_info(%rbx), %rdi
+	call	get_cookie
+	movq	%rax, (%r12)
+	btq	%r13, (TASK_unwind_info + UNWIND_INFO_mask)(%rbx)
+	jc	.Lasked_before
+	cmpq	$0, (TASK_unwind_info + UNWIND_INFO_pending)(%rbx)
+	jne	.Lset_bit
+	xorl	%eax, %eax
+	movl	$1, %ecx
+	cmpxchgq %rcx, (TASK_unwind_info + UNWIND_INFO_pending)(%rbx)
+	jne	.Lset_bit			/* an NMI just claimed it */
+	movq	%rbx, %rdi
+	leaq	(TASK_unwind_info + UNWIND_INFO_work)(%rbx), %rsi
+	movl	$TWA_RESUME, %edx
+	call	task_work_add
+	testl	%eax, %eax
+	jnz	.Lnot_added
+.Lset_bit:
+	xorl	%eax, %eax
+	lock btsq %r13, (TASK_unwind_info + UNWIND_INFO_mask)(%rbx)
+	setc	%al
+.Lrequested:
+	popfq
+.Lrequest_out:
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+.Lasked_before:
+	movl	$1, %eax
+	jmp	.Lrequested
+.Lnot_added:
+	movl	%eax, %r12d			/* the cookie has gone where it goes */
+	WARN_ONCE "unwind_deferred_request", "task_work_add"
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_pending)(%rbx)
+	movl	%r12d, %eax
+	jmp	.Lrequested
+.Lrefuse:
+	movl	$-EINVAL, %eax
+	jmp	.Lrequest_out
+WINDOW_END unwind_deferred_request
+END unwind_deferred_request
+
+# unwind_deferred_task_exit - a task is exiting and still has its memory.
+#   In:       rdi = task = current          Context: task, IF = 1, PF_EXITING
+#   Nothing in this version: work that is pending runs when the memory is gone.
+FUNC unwind_deferred_task_exit
+	ret
+END unwind_deferred_task_exit
+
+# unwind_reset_info - forget this entry's cookie and walk, at the exit to user mode.
+#   Clobbers: rax, rcx                      Context: IF = 0, after the exit loop; kernel GS
+#   Unconditional as to pending, and two conditions: unwind_user_faultable may fill the cache
+#   without a request.
+#   Linux:    include/linux/unwind_deferred.h unwind_reset_info()
+FUNC unwind_reset_info
+WINDOW_BEGIN unwind_reset_info
+	movq	%gs:current_task, %rax
+	cmpq	$0, (TASK_unwind_info + UNWIND_INFO_id)(%rax)
+	je	1f
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_id)(%rax)
+1:	movq	(TASK_unwind_info + UNWIND_INFO_cache)(%rax), %rcx
+	testq	%rcx, %rcx
+	jz	2f
+	movq	$0, UNWIND_CACHE_nr_entries(%rcx)
+2:	ret
+WINDOW_END unwind_reset_info
+END unwind_reset_info
+
+# unwind_deferred_init - register a tracer.
+#   In:       rdi = work, rsi = func(work, trace, cookie)
+#   Out:      eax = 0, WORK_bit = the lowest free bit; or -EBUSY: all bits are given away
+#   Clobbers: what a C call clobbers        Context: task; may sleep
+#   Linux:    kernel/unwind/deferred.c unwind_deferred_init()
+FUNC unwind_deferred_init
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = work */
+	pushq	%r12				/* r12 = func */
+	movq	%rdi, %rbx
+	movq	%rsi, %r12
+	movq	$0, WORK_list + LIST_next(%rbx)
+	movq	$0, WORK_list + LIST_prev(%rbx)
+	movq	$0, WORK_func(%rbx)
+	movl	$0, WORK_bit(%rbx)
+	movq	$callback_mutex, %rdi
+	call	mutex_lock
+	movq	unwind_mask(%rip), %rcx
+	notq	%rcx
+	bsfq	%rcx, %rcx			/* ZF: no bit is free */
+	jz	.Lno_bit
+	movl	%ecx, WORK_bit(%rbx)
+	btsq	%rcx, unwind_mask(%rip)
+	leaq	WORK_list(%rbx), %rdx
+	movq	callbacks + LIST_next(%rip), %rax	/* rax = the newest so far */
+	movq	%rdx, LIST_prev(%rax)
+	movq	%rax, LIST_next(%rdx)
+	movq	$callbacks, LIST_prev(%rdx)
+	movq	%rdx, callbacks + LIST_next(%rip)
+	movq	%r12, WORK_func(%rbx)
+	xorl	%r12d, %r12d			/* r12 = result */
+.Linit_out:
+	movq	$callback_mutex, %rdi
+	call	mutex_unlock
+	movl	%r12d, %eax
+	popq	%r12
+	popq	%rbx
+	FRAME_END
+	ret
+.Lno_bit:
+	movl	$-EBUSY, %r12d
+	jmp	.Linit_out
+END unwind_deferred_init
+
+# unwind_deferred_cancel - take a tracer off the list; it is not called after the return.
+#   In:       rdi = work, or 0: nothing to do
+#   Clobbers: what a C call clobbers        Context: task, not in a callback; may sleep
+#   The next tracer may get the bit at once, so it is cleared in every task that has it set.
+#   Linux:    kernel/unwind/deferred.c unwind_deferred_cancel()
+FUNC unwind_deferred_cancel
+	testq	%rdi, %rdi
+	jz	1f
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = work */
+	movq	%rdi, %rbx
+	movq	$callback_mutex, %rdi
+	call	mutex_lock
+	movq	WORK_list + LIST_next(%rbx), %rax
+	movq	WORK_list + LIST_prev(%rbx), %rdx
+	movq	%rax, LIST_next(%rdx)
+	movq	%rdx, LIST_prev(%rax)
+	movslq	WORK_bit(%rbx), %rsi
+	btrq	%rsi, unwind_mask(%rip)
+	movq	$unwind_clear_bit, %rdi
+	call	for_each_task
+	movq	$callback_mutex, %rdi
+	call	mutex_unlock
+	popq	%rbx
+	FRAME_END
+1:	ret
+END unwind_deferred_cancel
+
+# unwind_clear_bit - a tracer is gone: this task has not asked for it.
+#   In:       rdi = task, rsi = bit         Clobbers: none
+FUNC unwind_clear_bit
+	lock btrq %rsi, (TASK_unwind_info + UNWIND_INFO_mask)(%rdi)
+	ret
+END unwind_clear_bit
+
+# unwind_task_init - the state of a new task.
+#   In:       rdi = task                    Clobbers: none
+#   Linux:    kernel/unwind/deferred.c unwind_task_init()
+FUNC unwind_task_init
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_cache)(%rdi)
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_work + CALLBACK_next)(%rdi)
+	movq	$unwind_deferred_task_work, (TASK_unwind_info + UNWIND_INFO_work + CALLBACK_func)(%rdi)
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_mask)(%rdi)
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_id)(%rdi)
+	movq	$0, (TASK_unwind_info + UNWIND_INFO_pending)(%rdi)
+	ret
+END unwind_task_init
+
+# unwind_task_free - a task is about to be freed.
+#   In:       rdi = task, off every CPU     Clobbers: what a C call clobbers
+#   Linux:    kernel/unwind/deferred.c unwind_task_free()
+FUNC unwind_task_free
+	FRAME_BEGIN
+	pushq	%rbx				/* rbx = task */
+	movq	%rdi, %rbx
+	movq	(TASK_unwind_info + UNWIND_INFO_cache)(%rbx), %rdi
+	call	kfree
+	movq	%rbx, %rdi
+	leaq	(TASK_unwind_info + UNWIND_INFO_work)(%rbx), %rsi
+	call	task_work_cancel
+	popq	%rbx
+	FRAME_END
+	ret
+END unwind_task_free
