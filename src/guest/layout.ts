@@ -14,10 +14,17 @@ export class GuestLayout {
 
   /** A structure offset or size. @throws {GuestError} */
   constant(name: string): number {
+    const value = this.optional(name);
+    if (value === undefined) throw missing('constant', name);
+    return value;
+  }
+
+  /** A constant that not every version of the kernel has. */
+  optional(name: string): number | undefined {
     const known = this.#constants.get(name);
     if (known !== undefined) return known;
     const value = this.#symbols.constant(name);
-    if (value === undefined) throw missing('constant', name);
+    if (value === undefined) return undefined;
     this.#constants.set(name, Number(value));
     return Number(value);
   }

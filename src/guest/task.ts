@@ -51,14 +51,26 @@ export function readTask(layout: GuestLayout, address: KernelAddr): Task {
   };
 }
 
-/** struct unwind_task_info of a task at one moment, in version v13-06 of the mechanism. */
+/** struct unwind_task_info of a task at one moment, in any version of the mechanism; what a version does not have is not there. */
 export interface UnwindInfo {
+  /** The task work is claimed and has not begun: a word of its own until v13-08, since v13-10 a bit of the mask. */
   readonly pending: boolean;
+  /** One bit per tracer that has asked, and since v13-10 bits of the mechanism's own; from v13-08 on. */
+  readonly mask?: bigint;
   /** The cookie, 0 while the entry has none; `cpu` is the CPU's number + 1 and `cnt` its odd count. */
   readonly cookie: bigint;
   readonly id: { readonly cpu: number; readonly cnt: number };
   /** The cached trace; not there before the first walk of the task. */
-  readonly cache?: { readonly address: KernelAddr; readonly nr: number; readonly entries: readonly bigint[] };
+  readonly cache?: UnwindCache;
+}
+
+/** struct unwind_cache of a task at one moment. */
+export interface UnwindCache {
+  readonly address: KernelAddr;
+  readonly nr: number;
+  readonly entries: readonly bigint[];
+  /** One bit per tracer that has been called in this entry; from v6.17 on. */
+  readonly completed?: bigint;
 }
 
 /** @throws {GuestError} */
@@ -68,15 +80,22 @@ export function readUnwindInfo(layout: GuestLayout, task: KernelAddr): UnwindInf
   const view = layout.read(info, layout.constant('UNWIND_INFO_SIZE'), 'unwind_info');
   const cookie = view.getBigUint64(at('id'), true);
   const cache = view.getBigUint64(at('cache'), true) as KernelAddr;
+  const maskAt = layout.optional('UNWIND_INFO_mask');
+  const mask = maskAt === undefined ? undefined : view.getBigUint64(maskAt, true);
+  const pendingBit = layout.optional('UNWIND_PENDING_BIT');
   return {
-    pending: view.getInt32(at('pending'), true) !== 0,
+    pending:
+      mask !== undefined && pendingBit !== undefined
+        ? ((mask >> BigInt(pendingBit)) & 1n) === 1n
+        : view.getInt32(at('pending'), true) !== 0,
+    ...(mask !== undefined && { mask }),
     cookie,
     id: { cpu: Number(cookie & 0xffff_ffffn), cnt: Number(cookie >> 32n) },
     ...(cache !== 0n && { cache: readCache(layout, cache) }),
   };
 }
 
-function readCache(layout: GuestLayout, address: KernelAddr): NonNullable<UnwindInfo['cache']> {
+function readCache(layout: GuestLayout, address: KernelAddr): UnwindCache {
   const view = layout.read(address, layout.constant('UNWIND_CACHE_SIZE'), 'unwind_cache');
   const nr = Number(view.getBigUint64(layout.constant('UNWIND_CACHE_nr_entries'), true));
   const first = layout.constant('UNWIND_CACHE_entries');
@@ -84,5 +103,11 @@ function readCache(layout: GuestLayout, address: KernelAddr): NonNullable<Unwind
   const entries = Array.from({ length: Math.min(nr, room) }, (_, i) =>
     view.getBigUint64(first + 8 * i, true),
   );
-  return { address, nr, entries };
+  const completedAt = layout.optional('UNWIND_CACHE_completed');
+  return {
+    address,
+    nr,
+    entries,
+    ...(completedAt !== undefined && { completed: view.getBigUint64(completedAt, true) }),
+  };
 }

@@ -12,15 +12,15 @@ const TEMPLATE = 0xffff_ffff_8120_0000n;
 const TABLE = 0xffff_ffff_8130_0000n;
 
 /** CPU 1 runs a thread of process 7. */
-function guestWithTask(): { memory: SyntheticGuest; guest: Guest } {
-  const memory = new SyntheticGuest();
+function guestWithTask(version = 'v13-06'): { memory: SyntheticGuest; guest: Guest } {
+  const memory = new SyntheticGuest(version);
   memory.symbols
     .set('__per_cpu_offset', TABLE)
     .set('current_task', TEMPLATE + 8n)
     .set('kernel_version', TABLE + 64n);
   memory.word(TABLE, 0x1000n);
   memory.word(TABLE + 8n, 0x2000n);
-  memory.write(TABLE + 64n, Buffer.from('v13-06\0'));
+  memory.write(TABLE + 64n, Buffer.from(`${version}\0`));
   memory.word(TEMPLATE + 8n + 0x2000n, TASK);
   memory.zero(TASK, memory.constants.get('TASK_SIZE')!);
   memory.field(TASK, 'TASK_stack', STACK);
@@ -91,6 +91,53 @@ test('unwind_info without and with a cache', () => {
     pending: true,
     cache: { address: CACHE, nr: 2, entries: [0x401000n, 0x402000n] },
   });
+});
+
+test.each([
+  ['v13-06', {}],
+  ['v13-07', {}],
+  ['v13-08', { mask: 0x8000_0000_0000_0005n }],
+])('unwind_info of %s: pending is a word of its own', (version, mask) => {
+  const { memory, guest } = guestWithTask(version);
+  const info = TASK + memory.constants.get('TASK_unwind_info')!;
+  if (memory.constants.has('UNWIND_INFO_mask'))
+    memory.field(info, 'UNWIND_INFO_mask', 0x8000_0000_0000_0005n);
+  const rest = { cookie: 0n, id: { cpu: 0, cnt: 0 }, ...mask };
+  expect(guest.unwindInfo(TASK as KernelAddr)).toEqual({ pending: false, ...rest });
+  memory.field(info, 'UNWIND_INFO_pending', 1n);
+  expect(guest.unwindInfo(TASK as KernelAddr)).toEqual({ pending: true, ...rest });
+});
+
+test.each([
+  ['v13-10', 0x8000_0000_0000_0000n],
+  ['v6.17', 1n],
+  ['v6.19', 1n],
+])('unwind_info of %s: pending is a bit of the mask', (version, bit) => {
+  const { memory, guest } = guestWithTask(version);
+  const info = TASK + memory.constants.get('TASK_unwind_info')!;
+  for (const [mask, pending] of [
+    [~bit, false],
+    [bit, true],
+  ] as const) {
+    memory.field(info, 'UNWIND_INFO_mask', mask);
+    expect(guest.unwindInfo(TASK as KernelAddr)).toMatchObject({
+      pending,
+      mask: BigInt.asUintN(64, mask),
+    });
+  }
+});
+
+test('the cache from v6.17 on: who has been called, and one entry less', () => {
+  const { memory, guest } = guestWithTask('v6.17');
+  memory.field(TASK + memory.constants.get('TASK_unwind_info')!, 'UNWIND_INFO_cache', CACHE);
+  memory.zero(CACHE, 4096n);
+  memory.field(CACHE, 'UNWIND_CACHE_completed', 0x4n);
+  memory.field(CACHE, 'UNWIND_CACHE_nr_entries', 600n);
+  memory.word(CACHE + 16n, 0x401000n);
+  const { cache } = guest.unwindInfo(TASK as KernelAddr);
+  expect(cache).toMatchObject({ address: CACHE, nr: 600, completed: 4n });
+  expect(cache!.entries).toHaveLength(510);
+  expect(cache!.entries[0]).toBe(0x401000n);
 });
 
 test('a foreign kernel is told in one sentence that names the symbol', () => {

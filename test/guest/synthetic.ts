@@ -1,21 +1,26 @@
 import { readFileSync } from 'node:fs';
 import type { GuestReader, GuestSymbols } from '../../src/guest/reader.js';
 
-const include = new URL('../../guest-kernel/include/layout.h', import.meta.url);
-const versionInclude = new URL('../../guest-kernel/unwind/v13-06.h', import.meta.url);
+const KERNEL = new URL('../../guest-kernel/', import.meta.url);
 
 /** The constants of the real kernel, by the rule that layout.h states: a line is `#define NAME number`. */
-export function layoutConstants(): Map<string, bigint> {
-  const text = [include, versionInclude].map((url) => readFileSync(url, 'utf8')).join('\n');
+export function layoutConstants(version: string): Map<string, bigint> {
+  const files = ['include/layout.h', `unwind/${version}.h`];
+  const text = files.map((file) => readFileSync(new URL(file, KERNEL), 'utf8')).join('\n');
   const lines = text.matchAll(/^#define\s+(\w+)\s+(0x[0-9a-f]+|\d+)\b/gm);
   return new Map([...lines].map(([, name, value]) => [name!, BigInt(value!)]));
 }
 
 /** Kernel memory in pages that appear when written; what was never written is not mapped. */
 export class SyntheticGuest implements GuestReader, GuestSymbols {
-  readonly constants = layoutConstants();
+  readonly constants: Map<string, bigint>;
   readonly symbols = new Map<string, bigint>();
   readonly #bytes = new Map<bigint, number>();
+
+  /** @param version of the mechanism, whose layout it has */
+  constructor(version = 'v13-06') {
+    this.constants = layoutConstants(version);
+  }
 
   write(address: bigint, bytes: Uint8Array): void {
     for (const [offset, byte] of bytes.entries()) this.#bytes.set(address + BigInt(offset), byte);

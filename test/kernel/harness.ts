@@ -13,9 +13,11 @@ import { guestReader, RunningKernel } from '../../src/lab/kernel.js';
 import { openGuest } from '../../src/lab/open.js';
 import { collectSamples, type Samples } from '../../src/lab/samples.js';
 
-const IMAGE = 'build/kernel.elf';
+/** The version of the mechanism that tests run on where they name none. */
+const VERSION = 'v13-06';
 /** What the kernel itself prints at its start. */
-export const BANNER = 'unwindlab kernel, unwind v13-06\n';
+export const bannerOf = (version: string): string => `unwindlab kernel, unwind ${version}\n`;
+export const BANNER = bannerOf(VERSION);
 /** Far more instructions than any run here needs; a guest that hangs ends by it. */
 const BUDGET = 200_000_000;
 /** Kernel code has no red zone; a call from the host still leaves alone what lies just below the stack pointer. */
@@ -28,6 +30,8 @@ const ARGUMENTS = ['rdi', 'rsi', 'rdx', 'rcx'] as const;
 
 export interface BootOptions {
   readonly cpus?: number;
+  /** Of the mechanism: which of the images `build/kernel-VERSION.elf`. */
+  readonly version?: string;
   readonly commandLine?: string;
   /** Standard input of the program; its end follows. */
   readonly input?: string;
@@ -75,11 +79,22 @@ export class Kernel {
    */
   constructor(
     command: string,
-    { cpus = 1, commandLine = '', input = '', turn, start = 'trace_syscall_enter' }: BootOptions = {},
+    {
+      cpus = 1,
+      version = VERSION,
+      commandLine = '',
+      input = '',
+      turn,
+      start = 'trace_syscall_enter',
+    }: BootOptions = {},
   ) {
     const [program, ...args] = command.split(' ');
     this.machine = openGuest(
-      { image: IMAGE, modules: [`build/user/${program}.elf,${args.join(' ')}`], commandLine },
+      {
+        image: `build/kernel-${version}.elf`,
+        modules: [`build/user/${program}.elf,${args.join(' ')}`],
+        commandLine,
+      },
       {
         cpus,
         ...(turn !== undefined && { turn }),
