@@ -18,6 +18,8 @@ const VERSION = 'v13-06';
 /** What the kernel itself prints at its start. */
 export const bannerOf = (version: string): string => `unwindlab kernel, unwind ${version}\n`;
 export const BANNER = bannerOf(VERSION);
+/** What it prints when a task dies of a fault. */
+export const FAULT_REPORT = /^\w+\[\d+\]: .*: killed by signal \d+\n/gm;
 /** Far more instructions than any run here needs; a guest that hangs ends by it. */
 const BUDGET = 200_000_000;
 /** Kernel code has no red zone; a call from the host still leaves alone what lies just below the stack pointer. */

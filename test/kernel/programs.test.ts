@@ -10,12 +10,10 @@ import type { PtRegs } from '../../src/guest/pt-regs.js';
 import { openImage } from '../../src/lab/open.js';
 import { type Walk, walkFramePointers } from '../../src/unwind/walk.js';
 import { type StatedRun, type StatedStack, statedRuns, withinLimit } from '../guest-user/stated.js';
-import { BANNER, Kernel } from './harness.js';
+import { BANNER, FAULT_REPORT, Kernel } from './harness.js';
 
 const LIMIT = 511;
 const SYSCALL_NUMBERS: Readonly<Record<string, bigint>> = { getpid: 39n, wait4: 61n, write: 1n };
-/** What the kernel says when a task dies of a fault. */
-const FAULT_REPORT = /^\w+\[\d+\]: .*: killed by signal \d+\n/gm;
 
 /** All but the 10,000 calls of `roundtrip`: `roundtrip 500` is the same, and has its own turn. */
 const RUNS = statedRuns().filter((run) => run.image !== 'roundtrip' || run.arguments.length > 0);
