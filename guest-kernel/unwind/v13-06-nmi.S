@@ -224,7 +224,9 @@ END unwind_deferred_request
 #   In:       rdi = task = current          Context: task, IF = 1, PF_EXITING
 #   Nothing in this version: work that is pending runs when the memory is gone.
 FUNC unwind_deferred_task_exit
+WINDOW_BEGIN unwind_deferred_task_exit
 	ret
+WINDOW_END unwind_deferred_task_exit
 END unwind_deferred_task_exit
 
 # unwind_reset_info - forget this entry's cookie and walk, at the exit to user mode.
@@ -252,6 +254,7 @@ END unwind_reset_info
 #   Clobbers: what a C call clobbers        Context: task; may sleep
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_init()
 FUNC unwind_deferred_init
+WINDOW_BEGIN unwind_deferred_init
 	FRAME_BEGIN
 	pushq	%rbx				/* rbx = work */
 	pushq	%r12				/* r12 = func */
@@ -276,6 +279,7 @@ FUNC unwind_deferred_init
 	popq	%rbx
 	FRAME_END
 	ret
+WINDOW_END unwind_deferred_init
 END unwind_deferred_init
 
 # unwind_deferred_cancel - take a tracer off the list; it is not called after the return.
@@ -283,6 +287,7 @@ END unwind_deferred_init
 #   Clobbers: what a C call clobbers        Context: task, not in a callback; may sleep
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_cancel()
 FUNC unwind_deferred_cancel
+WINDOW_BEGIN unwind_deferred_cancel
 	testq	%rdi, %rdi
 	jz	1f
 	FRAME_BEGIN
@@ -299,6 +304,7 @@ FUNC unwind_deferred_cancel
 	popq	%rbx
 	FRAME_END
 1:	ret
+WINDOW_END unwind_deferred_cancel
 END unwind_deferred_cancel
 
 # unwind_task_init - the state of a new task.

@@ -280,7 +280,9 @@ END unwind_deferred_request
 #   In:       rdi = task = current          Context: task, IF = 1, PF_EXITING
 #   Nothing in this version: work that is pending runs when the memory is gone.
 FUNC unwind_deferred_task_exit
+WINDOW_BEGIN unwind_deferred_task_exit
 	ret
+WINDOW_END unwind_deferred_task_exit
 END unwind_deferred_task_exit
 
 # unwind_reset_info - forget this entry's cookie and walk, at the exit to user mode.
@@ -314,6 +316,7 @@ END unwind_reset_info
 #   Clobbers: what a C call clobbers        Context: task; may sleep
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_init()
 FUNC unwind_deferred_init
+WINDOW_BEGIN unwind_deferred_init
 	FRAME_BEGIN
 	pushq	%rbx				/* rbx = work */
 	pushq	%r12				/* r12 = func */
@@ -351,6 +354,7 @@ FUNC unwind_deferred_init
 .Lno_bit:
 	movl	$-EBUSY, %r12d
 	jmp	.Linit_out
+WINDOW_END unwind_deferred_init
 END unwind_deferred_init
 
 # unwind_deferred_cancel - take a tracer off the list; it is not called after the return.
@@ -360,6 +364,7 @@ END unwind_deferred_init
 #   set, since the next tracer may get it.
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_cancel()
 FUNC unwind_deferred_cancel
+WINDOW_BEGIN unwind_deferred_cancel
 	testq	%rdi, %rdi
 	jz	1f
 	FRAME_BEGIN
@@ -385,6 +390,7 @@ FUNC unwind_deferred_cancel
 	popq	%rbx
 	FRAME_END
 1:	ret
+WINDOW_END unwind_deferred_cancel
 END unwind_deferred_cancel
 
 # unwind_clear_bit - a tracer is gone: this task has not asked for it.

@@ -357,6 +357,7 @@ END unwind_reset_info
 #   Clobbers: what a C call clobbers        Context: task; may sleep
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_init()
 FUNC unwind_deferred_init
+WINDOW_BEGIN unwind_deferred_init
 	FRAME_BEGIN
 	pushq	%rbx				/* rbx = work */
 	pushq	%r12				/* r12 = func */
@@ -393,6 +394,7 @@ FUNC unwind_deferred_init
 .Lno_bit:
 	movl	$-EBUSY, %r12d
 	jmp	.Linit_out
+WINDOW_END unwind_deferred_init
 END unwind_deferred_init
 
 # unwind_deferred_cancel - take a tracer off the list; it is not called after the return.
@@ -402,6 +404,7 @@ END unwind_deferred_init
 #   set, since the next tracer may get it.
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_cancel()
 FUNC unwind_deferred_cancel
+WINDOW_BEGIN unwind_deferred_cancel
 	testq	%rdi, %rdi
 	jz	1f
 	FRAME_BEGIN
@@ -434,6 +437,7 @@ FUNC unwind_deferred_cancel
 .Lreserved_bit:
 	WARN_ONCE "unwind_deferred_cancel", "reserved bit"
 	jmp	.Lcancel_out
+WINDOW_END unwind_deferred_cancel
 END unwind_deferred_cancel
 
 # unwind_clear_bit - a tracer is gone: this task has not asked for it, and not called it.
