@@ -326,7 +326,7 @@ describe('race J, an NMI asks after the last look at the flags', () => {
   });
 
   test.each(since('v6.19'))(
-    '%s: inside unwind_reset_info of an entry that was served, the cookie is lost',
+    '%s has race L: inside unwind_reset_info of an entry that was served, the cookie is lost',
     (version) => {
       const { good, zero } = nmiAfterLastLook(version, (tracer) => tracer.request());
       expect(zero).toBeGreaterThan(0); // between the store to the mask and that to the id

@@ -1,13 +1,16 @@
 /** The rules by which the versions of the mechanism differ, one test each. The races: races.test.ts; the programs: versions-boot.test.ts. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { GPR } from '../../emu/engine/cpu-state.js';
-import { type BootOptions, bannerOf, Kernel, newTracer, returned, Tracer } from './harness.js';
+import { type BootOptions, bannerOf, int, Kernel, newTracer, returned, Tracer } from './harness.js';
 import { before, from, since, VERSIONS, type Version } from './versions.js';
 
 const EBUSY = -16;
 const REFUSED = { result: -22, cookie: 0n };
 const FIRST_COOKIE = 0x3_0000_0001n;
 const GETPID = 39;
+const WAIT4 = 61;
+/** Instructions: many ticks. */
+const A_WHILE = 1_000_000;
 
 let kernel: Kernel;
 function boot(version: Version, command = 'roundtrip 20', options?: BootOptions): Kernel {
@@ -102,19 +105,21 @@ describe('bits', () => {
   });
 
   test.each(since('v13-08'))(
-    '%s: a cancel clears the bit in all tasks: who gets it next is not called for it',
+    '%s: a cancel clears the bit in all tasks: who gets it next is not called',
     (version) => {
       boot(version, 'processes');
+      kernel.runToSyscall(WAIT4);
       const gone = newTracer(kernel);
-      const { task } = kernel;
-      gone.request();
       const bit = bitOf(gone);
+      const asking = kernel.task;
+      gone.request();
+      kernel.runTo('trace_syscall_enter', () => kernel.task.pid !== asking.pid);
       gone.cancel();
       const next = newTracer(kernel);
       expect(bitOf(next)).toBe(bit);
-      expect(kernel.guest.unwindInfo(task.address)).toMatchObject({ pending: true });
-      expect(kernel.guest.unwindInfo(task.address).mask! & (1n << BigInt(bit))).toBe(0n);
-      kernel.runToUser();
+      const { pending, mask } = kernel.guest.unwindInfo(asking.address);
+      expect([pending, mask! & (1n << BigInt(bit))]).toEqual([true, 0n]);
+      kernel.runToEnd();
       expect([gone.callbacks, next.callbacks]).toEqual([[], []]);
     },
   );
@@ -259,5 +264,46 @@ describe('a callback that takes its time (race G)', () => {
     expect(over()).toBe(true);
     kernel.runToEnd();
     expect(slow!.callbacks).toHaveLength(1);
+  });
+});
+
+describe('a grace period (SRCU)', () => {
+  const counter = (name: string, phase: number): bigint => kernel.guest.perCpu(name, 0) + BigInt(8 * phase);
+  const add = (name: string, phase: number): void =>
+    kernel.write64(counter(name, phase), kernel.read64(counter(name, phase)) + 1n);
+
+  test.each(since('v13-10'))('%s: does not wait where nobody reads, and changes the phase', (version) => {
+    boot(version);
+    const phases = [1, 2, 3].map(() => {
+      const phase = int(kernel.call('srcu_read_lock'));
+      kernel.call('srcu_read_unlock', BigInt(phase));
+      kernel.call('synchronize_srcu');
+      return phase;
+    });
+    expect(phases).toEqual([0, 1, 0]);
+  });
+
+  test.each(since('v13-10').flatMap((version) => [[version, 0] as const, [version, 1] as const]))(
+    '%s: waits for a reader that counted itself in phase %i, which may be the one before',
+    (version, phase) => {
+      boot(version);
+      add('srcu_begun', phase);
+      const finish = kernel.enter('synchronize_srcu');
+      const back = kernel.watch(kernel.callback + 1n, () => true);
+      expect(kernel.run(A_WHILE)).toEqual({ kind: 'budget' });
+      back();
+      add('srcu_ended', phase);
+      finish();
+    },
+  );
+
+  test.each(since('v13-10'))('%s: does not wait for who begins meanwhile, in the other phase', (version) => {
+    boot(version);
+    add('srcu_begun', 0);
+    const finish = kernel.enter('synchronize_srcu');
+    kernel.runTo('sleep_until');
+    add('srcu_begun', 1);
+    add('srcu_ended', 0);
+    finish();
   });
 });
