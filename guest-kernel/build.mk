@@ -50,7 +50,7 @@ KERNEL_OTHERS := $(filter-out $(KERNEL_ELF),$(KERNEL_VERSIONS:%=build/kernel-%.e
 kernels: kernel $(KERNEL_OTHERS)
 
 $(KERNEL_OTHERS): build/kernel-%.elf: kernel-force
-	@$(MAKE) --no-print-directory -f $(K)/build.mk VERSION=$* $@
+	@$(MAKE) -s --no-print-directory -f $(K)/build.mk VERSION=$* $@
 
 # Rewritten only when VERSION changes, so that build/kernel.elf is always the version asked for last.
 build/obj/kernel-version: kernel-force

@@ -141,7 +141,8 @@ END unwind_user_faultable
 #   PENDING is cleared first: a request of another tracer from here on queues the work again, with
 #   the same cookie. From there on the callbacks must be called, if only with an empty trace. The
 #   tracers' bits stay set until the exit to user mode. The test of a cancelled work, whose bit is
-#   -1, reads the top bit of the word below FRAME_bits, as the test_bit of the patch does.
+#   -1, reads the top bit of the word below FRAME_bits, as the test_bit of the patch does; which word that is,
+#   is each compiler's choice, and ours.
 #   Linux:    kernel/unwind/deferred.c unwind_deferred_task_work()
 FUNC unwind_deferred_task_work
 WINDOW_BEGIN unwind_deferred_task_work

@@ -141,7 +141,8 @@ END unwind_user_faultable
 #   PENDING is cleared first: a request of another tracer from here on queues the work again, with
 #   the same cookie. From there on the callbacks must be called, if only with an empty trace. The
 #   tracers' bits stay set until the exit to user mode. The test of a cancelled work, whose bit is
-#   -1, reads the top bit of the word below FRAME_bits, as Linux's test_bit does.
+#   -1, reads the top bit of the word below FRAME_bits, as Linux's test_bit does; which word that is,
+#   is each compiler's choice, and ours.
 #   Linux:    kernel/unwind/deferred.c process_unwind_deferred()
 FUNC process_unwind_deferred
 WINDOW_BEGIN process_unwind_deferred
