@@ -31,7 +31,7 @@ include guest-user/build.mk
 
 ## demo: samples of two processes on two CPUs, kernel frames over user frames, stitched by cookie
 demo: build
-	$(UNWINDLAB) stacks build/kernel.elf --module build/user/processes.elf --cpus 2 --append perf.period=50000
+	$(UNWINDLAB) stacks build/kernel.elf --module build/user/processes.elf --cpus 2 --append perf.period=60000
 
 ## test: lint, format, types, import rules, unused code, and the suite
 test: build lint
