@@ -20,6 +20,7 @@ import {
   UC_ERR_OK,
   UC_MODE_64,
   UC_PROT_ALL,
+  UC_PROT_READ_EXECUTE,
   viewMemory,
 } from './ffi.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
@@ -85,7 +86,7 @@ export class Engine {
         f.stop(this.#uc);
       },
     });
-    f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_ALL), 'uc_mem_map');
+    f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_READ_EXECUTE), 'uc_mem_map');
     f.check(f.memWrite(this.#uc, PRIMER_ADDRESS, Buffer.from(PRIMER), BigInt(PRIMER.length)), 'uc_mem_write');
     this.#live = new DataView(liveState(this.#uc, live, contextSize - start));
     f.check(f.contextAlloc(this.#uc, out), 'uc_context_alloc');

@@ -10,6 +10,7 @@ export type Pointer = unknown;
 export const UC_ARCH_X86 = 4;
 export const UC_MODE_64 = 1 << 3;
 export const UC_PROT_ALL = 7;
+export const UC_PROT_READ_EXECUTE = 5;
 /**
  * QEMU's basic 64-bit CPU (UC_CPU_X86_QEMU64). Not the default: that of 2.1.4 executes RDTSCP and RDRAND, whose results come from
  * the host and would make each run another.

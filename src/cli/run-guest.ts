@@ -5,20 +5,27 @@ import { type LoadedGuest, openGuest, readInput } from '../lab/open.js';
 import { runToEnd } from '../lab/run.js';
 import { ConsoleOutput } from './console-output.js';
 import type { GuestRun } from './guest-options.js';
+import { progressOf } from './progress.js';
 
 export interface GuestRunner {
   /** Receives the serial console. */
   console(bytes: Buffer): void;
   /** Called before the first instruction. */
   prepare?(guest: LoadedGuest): void;
+  /** The command prints its result at the end: tell on a terminal how far the run is. */
+  readonly slow?: boolean;
   /** Called when the guest has ended and its memory can still be read. */
   finished(outcome: Outcome, guest: LoadedGuest): void;
 }
 
 export async function runGuest({ files, options, budget }: GuestRun, runner: GuestRunner): Promise<void> {
-  const output = new ConsoleOutput((bytes) => runner.console(bytes));
+  const output = new ConsoleOutput((bytes) => {
+    progress.hide();
+    runner.console(bytes);
+  });
   const guest = openGuest(files, { ...options, console: output.put });
   const detachInput = attachInput(guest.machine);
+  const progress = progressOf(guest.machine, budget, process.stderr);
   let interrupted = false;
   const onInterrupt = (): void => {
     interrupted = true;
@@ -30,10 +37,12 @@ export async function runGuest({ files, options, budget }: GuestRun, runner: Gue
       budget,
       interrupted: () => {
         output.flush();
+        if (runner.slow) progress.tell();
         return interrupted;
       },
     });
     output.flush();
+    progress.hide();
     runner.finished(outcome, guest);
   } finally {
     process.off('SIGINT', onInterrupt);

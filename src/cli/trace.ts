@@ -95,6 +95,7 @@ async function traceCalls(image: string, options: TraceOptions): Promise<void> {
   };
   let held: CallStacks | undefined;
   await runGuest(run, {
+    slow: options.summaryOnly === true || options.output !== undefined,
     console: (bytes) => process.stdout.write(bytes),
     prepare: (guest) => {
       const kernel = new RunningKernel(guest.machine);
