@@ -76,6 +76,8 @@ export interface MachineSnapshot {
   readonly events: ReturnType<EventBus['capture']>;
   readonly cursor: number;
   readonly turnEnd: number;
+  /** How the guest had ended the machine, if it had. */
+  readonly power: PowerEvent | undefined;
 }
 
 /** At a breakpoint: true ends the run before the instruction executes. */
@@ -331,6 +333,7 @@ export class Machine {
       events: this.events.capture(),
       cursor: this.#cursor,
       turnEnd: this.#turnEnd,
+      power: this.#power,
     };
   }
 
@@ -347,7 +350,7 @@ export class Machine {
     this.events.reinstate(snapshot.events);
     this.#cursor = snapshot.cursor;
     this.#turnEnd = snapshot.turnEnd;
-    this.#power = undefined;
+    this.#power = snapshot.power;
   }
 
   /** The snapshot will not be restored any more; its memory is freed. */

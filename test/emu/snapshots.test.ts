@@ -154,3 +154,15 @@ test('pages of a long run are in the snapshot, whatever their number', async () 
   expect(bare.get64(AT.userStack + 0x7fff8)).toBe(0x5555_5555_5555_5555n);
   bare.close();
 });
+
+test('a snapshot of a machine that has powered off is one of an ended machine', async () => {
+  const bare = new Bare();
+  const running = bare.machine.snapshot();
+  await bare.code('mov $0x604, %edx; mov $0x2000, %eax; outw %ax, %dx; hlt');
+  expect(bare.machine.run({ budget: 100 })).toEqual({ kind: 'poweroff' });
+  const ended = bare.machine.snapshot();
+  bare.machine.restore(running);
+  bare.machine.restore(ended);
+  expect(bare.machine.run({ budget: 100 })).toEqual({ kind: 'poweroff' });
+  bare.close();
+});
