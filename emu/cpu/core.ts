@@ -7,13 +7,14 @@ import type { Engine } from '../engine/engine.js';
 import { PAGE_SIZE } from '../engine/host-memory.js';
 import type { EventBus } from '../events.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { type Paging, pagingOf } from '../memory/page-walk.js';
+import type { Paging } from '../memory/page-walk.js';
 import { EXCEPTIONS, MSR, RFLAGS, VECTOR } from './architecture.js';
 import { cpuid } from './cpuid.js';
 import { DebugRegisters } from './debug-registers.js';
 import { deliver, type SyscallTarget, syscall, syscallTarget } from './delivery.js';
 import type { CpuEvent } from './delivery-fault.js';
 import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
+import { pagingOfState } from './paging.js';
 import { PerfCounter } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import { decodeTrapped, LONGEST_INSTRUCTION, type Trapped, type TrappedHost } from './trapped.js';
@@ -90,8 +91,7 @@ export abstract class Core implements MsrHost, TrappedHost {
   }
 
   get paging(): Paging {
-    const { state } = this;
-    return pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
+    return pagingOfState(this.state);
   }
 
   /** Linear address of an instruction; only outside of 64-bit mode is there a base to add. */

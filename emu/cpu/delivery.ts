@@ -6,7 +6,7 @@ import { type CpuState, GPR } from '../engine/cpu-state.js';
 import { HFLAG } from '../engine/layout.js';
 import { isCanonical } from '../memory/address.js';
 import { type GuestMemory, PageFault } from '../memory/guest-memory.js';
-import { type Paging, pagingOf } from '../memory/page-walk.js';
+import type { Paging } from '../memory/page-walk.js';
 import { EXCEPTIONS, RFLAGS, VECTOR } from './architecture.js';
 import {
   type CpuEvent,
@@ -19,6 +19,7 @@ import {
   handlerSegment,
 } from './delivery-fault.js';
 import { enterLegacyHandler } from './legacy-delivery.js';
+import { pagingOfState } from './paging.js';
 
 /** What became of an event: the vector whose handler now runs, or `undefined` for a shutdown (triple fault). */
 export type Delivered = { readonly vector: number; readonly errorCode: number | undefined } | undefined;
@@ -28,9 +29,6 @@ const GATE_TRAP = 0xf;
 const GATE_SIZE = 16;
 const TSS_RSP0 = 4;
 const TSS_IST1 = 36;
-
-export const pagingOfState = (state: CpuState): Paging =>
-  pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
 
 /**
  * Delivers `event`, and what comes of it when its delivery itself faults (SDM 3A, table 6-5 "Conditions for Generating a

@@ -6,7 +6,7 @@
 import { type CpuState, GPR, type Segment } from '../engine/cpu-state.js';
 import { HFLAG } from '../engine/layout.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { type Paging, pagingOf } from '../memory/page-walk.js';
+import type { Paging } from '../memory/page-walk.js';
 import { EXCEPTIONS, RFLAGS, VECTOR } from './architecture.js';
 import {
   type CpuEvent,
@@ -19,6 +19,7 @@ import {
   handlerSegment,
   readSegment,
 } from './delivery-fault.js';
+import { pagingOfState } from './paging.js';
 
 /** Bytes of a word on the stack, and whether IF is cleared. */
 interface GateKind {
@@ -45,7 +46,7 @@ interface Stack {
 }
 
 export function enterLegacyHandler(state: CpuState, memory: GuestMemory, event: CpuEvent): void {
-  const paging = pagingOf({ cr0: state.cr(0), cr3: state.cr(3), cr4: state.cr(4), efer: state.efer });
+  const paging = pagingOfState(state);
   if ((state.hflags & HFLAG.PE) === 0) enterThroughVectorTable(state, memory, paging, event);
   else if ((state.systemFlags & RFLAGS.VM) !== 0) throw new DeliveryFault(VECTOR.DF, 0);
   else enterThroughGate(state, memory, paging, event);

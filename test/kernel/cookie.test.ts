@@ -13,12 +13,6 @@ function boot(command: string, options?: BootOptions): Kernel {
 }
 afterEach(() => kernel.close());
 
-/** To the next system call of the running task, over its way through user mode. */
-function nextEntry(): void {
-  kernel.runToUser();
-  kernel.runTo('trace_syscall_enter');
-}
-
 test('the first cookie on CPU 0 is 0x300000001: count in the high half, CPU + 1 in the low half', () => {
   const tracer = newTracer(boot('roundtrip 20'));
   expect(tracer.request().cookie).toBe(0x3_0000_0001n);
@@ -38,17 +32,17 @@ test('counts are odd and rise by two; the counter of the CPU is even and one les
     tracer.request();
     expect(kernel.info.id).toEqual({ cpu: 1, cnt: count });
     expect(kernel.perCpu('unwind_ctx_ctr')).toBe(count - 1);
-    nextEntry();
+    kernel.nextEntry();
   }
 });
 
 test('an entry in which nobody asks takes no count', () => {
   const tracer = newTracer(boot('roundtrip 20'));
   tracer.request();
-  nextEntry();
-  nextEntry();
+  kernel.nextEntry();
+  kernel.nextEntry();
   expect(kernel.info.cookie).toBe(0n);
-  nextEntry();
+  kernel.nextEntry();
   expect(tracer.request().cookie).toBe(0x5_0000_0001n);
 });
 
@@ -75,7 +69,7 @@ test('a new entry gets a new cookie', () => {
   const tracer = newTracer(boot('roundtrip 20'));
   const cookies = [1, 2, 3].map(() => {
     const { cookie } = tracer.request();
-    nextEntry();
+    kernel.nextEntry();
     return cookie;
   });
   expect(new Set(cookies).size).toBe(3);

@@ -14,12 +14,6 @@ function boot(command = 'roundtrip 20', options?: BootOptions): Kernel {
 }
 afterEach(() => kernel.close());
 
-/** To the next system call of the running task, over its way through user mode. */
-function nextEntry(): void {
-  kernel.runToUser();
-  kernel.runTo('trace_syscall_enter');
-}
-
 /** Counts how often the kernel comes to a place from here on. */
 function count(place: string): { times: number } {
   const counter = { times: 0 };
@@ -125,8 +119,8 @@ describe('the task work', () => {
 
   test('is not run where nobody asked', () => {
     const tracer = newTracer(boot());
-    nextEntry();
-    nextEntry();
+    kernel.nextEntry();
+    kernel.nextEntry();
     expect(tracer.callbacks).toEqual([]);
   });
 
@@ -177,7 +171,7 @@ describe('the task work', () => {
     for (let i = 0; i < 2; i++) {
       tracer.request();
       kernel.write64(kernel.infoField('pending'), 0n);
-      nextEntry();
+      kernel.nextEntry();
     }
     expect(tracer.callbacks).toEqual([]);
     expect(kernel.console.match(/WARNING.*/g)).toEqual([
@@ -266,11 +260,11 @@ describe('the cache', () => {
     const tracer = newTracer(boot());
     expect(kernel.info.cache).toBeUndefined();
     tracer.request();
-    nextEntry();
+    kernel.nextEntry();
     const { cache } = kernel.info;
     expect(cache).toMatchObject({ nr: 0 });
     tracer.request();
-    nextEntry();
+    kernel.nextEntry();
     expect(kernel.info.cache?.address).toBe(cache!.address);
   });
 

@@ -200,6 +200,12 @@ export class Kernel {
     return this.runTo(ip, (cpu) => cpu.state.cpl === 3 && this.guest.currentTask(cpu.index).pid === pid);
   }
 
+  /** To the next system call of the running task, over its way through user mode. */
+  nextEntry(): void {
+    this.runToUser();
+    this.runTo('trace_syscall_enter');
+  }
+
   /**
    * Calls a function of the kernel on the stopped CPU, as if it stood before the next instruction, and lets it return.
    * The stack must be the kernel's. @returns rax
