@@ -11,7 +11,7 @@ import { GUEST_LAYOUT, type PerfRecord, perfDecoder } from '../trace/perf-record
 import { type RawRecord, rawRecords } from '../trace/raw-record.js';
 
 /** Guest memory through the page tables of the CPU that runs; `cr3` chooses another user half. */
-function guestReader(machine: Machine, cpu: () => Vcpu): GuestReader {
+export function guestReader(machine: Machine, cpu: () => Vcpu): GuestReader {
   return {
     readKernel: (address, length) => machine.memory.read(cpu().paging, address, length),
     readUser: (cr3, address, length) => machine.memory.read({ ...cpu().paging, root: cr3 }, address, length),
