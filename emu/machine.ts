@@ -32,6 +32,7 @@ const TURN_OF_ONE_CPU = 1_000_000;
 export const MAX_TURN = 1_000_000_000;
 export const DEFAULT_BUDGET = 10_000_000_000;
 const COM1 = 0x3f8;
+const USER_CPL = 3;
 const BROADCAST = 0xff;
 
 export interface MachineOptions {
@@ -92,7 +93,8 @@ export class Machine {
   readonly #uart: Uart;
   readonly #ports: PortBus;
   readonly #snapshots: SnapshotStore;
-  readonly #breakpoints = new Map<bigint, BreakpointHandler>();
+  readonly #breakpoints = new Map<bigint, BreakpointHandler[]>();
+  readonly #userCode: BreakpointHandler[] = [];
   readonly #turn: number;
   #symbols: SymbolTable | undefined;
   #cursor = 0;
@@ -127,7 +129,8 @@ export class Machine {
         if (!this.#active.mayAccessPort(port, size)) return;
         this.#ports.write(port, size, this.#port('out', port, size, value));
       },
-      breakpoint: (address) => this.#breakpoints.get(address)?.(this.#active) ?? false,
+      breakpoint: (address) => this.#ask(this.#breakpoints.get(address) ?? []),
+      userCode: () => this.#active.state.cpl === USER_CPL && this.#ask(this.#userCode),
       codeAddress: (address) => this.#codeAddress(address),
     });
     const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
@@ -204,13 +207,11 @@ export class Machine {
       }
     }
     const address = 'symbol' in until ? this.symbols.require(until.symbol) : until.address;
-    const before = this.#breakpoints.get(address);
-    this.breakpoint(address, () => true);
+    const remove = this.breakpoint(address, () => true);
     try {
       return this.#run(options.budget);
     } finally {
-      if (before === undefined) this.removeBreakpoint(address);
-      else this.#breakpoints.set(address, before);
+      remove();
     }
   }
 
@@ -297,15 +298,47 @@ export class Machine {
     this.#active.requestStop();
   }
 
-  /** Calls `handler` whenever a CPU is about to execute the instruction at `address`. One handler an address. */
-  breakpoint(address: bigint, handler: BreakpointHandler): void {
-    this.#breakpoints.set(address, handler);
-    this.#engine.addBreakpoint(address);
+  /**
+   * Calls `handler` whenever a CPU is about to execute the instruction at `address`. The first handler of an address and the
+   * removal of the last one cost all translated code.
+   * @returns a function that removes it.
+   */
+  breakpoint(address: bigint, handler: BreakpointHandler): () => void {
+    let handlers = this.#breakpoints.get(address);
+    if (handlers === undefined) {
+      handlers = [];
+      this.#breakpoints.set(address, handlers);
+      this.#engine.addBreakpoint(address);
+    }
+    const all = handlers;
+    all.push(handler);
+    return () => {
+      all.splice(all.indexOf(handler), 1);
+      if (all.length > 0) return;
+      this.#breakpoints.delete(address);
+      this.#engine.removeBreakpoint(address);
+    };
   }
 
-  removeBreakpoint(address: bigint): void {
-    this.#breakpoints.delete(address);
-    this.#engine.removeBreakpoint(address);
+  /**
+   * Calls `handler` whenever a CPU is about to execute an instruction in user mode; it costs about 1 µs each time. The
+   * instruction comes next for certain: what is pending has been delivered.
+   * @returns a function that ends it; it costs what `breakpoint` costs.
+   */
+  onUserCode(handler: BreakpointHandler): () => void {
+    this.#userCode.push(handler);
+    this.#engine.watchUserCode(true);
+    return () => {
+      this.#userCode.splice(this.#userCode.indexOf(handler), 1);
+      this.#engine.watchUserCode(this.#userCode.length > 0);
+    };
+  }
+
+  /** Every handler hears of it; one that says true ends the run. */
+  #ask(handlers: readonly BreakpointHandler[]): boolean {
+    let stop = false;
+    for (const handler of handlers) stop = handler(this.#active) || stop;
+    return stop;
   }
 
   /** Virtual memory as a CPU sees it now; `undefined` where a byte is not mapped. */

@@ -13,6 +13,8 @@ export interface EngineClient {
   portOut(port: number, size: number, value: number): void;
   /** An instruction with a breakpoint is about to execute. True ends the run before it. */
   breakpoint(address: bigint): boolean;
+  /** An instruction in the lower half of the address space comes next, where that is watched; true ends the run before it. */
+  userCode(): boolean;
   /** Physical address of a code byte by the page tables now in use, or -1. */
   codeAddress(address: bigint): number;
 }

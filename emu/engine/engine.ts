@@ -32,6 +32,8 @@ const INT_N_LENGTH = 2n;
 const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
+/** The last canonical address of the lower half (SDM 1, "Canonical Addressing", 3.3.7.1). */
+const LOWER_HALF_END = 0x7fff_ffff_ffffn;
 /** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
 const CODE_BUFFER = 32 << 20;
 /** `jmp .+2; hlt`: two blocks. */
@@ -52,6 +54,8 @@ export class Engine {
   readonly #breakpoints = new Map<bigint, bigint>();
   readonly #traps: TranslationTraps;
   #codeCallback: Pointer = null;
+  #userCodeCallback: Pointer = null;
+  #userCodeHook: bigint | undefined;
   #loaded: CpuState | undefined;
   #failure: Error | undefined;
   #translateAgain = false;
@@ -165,7 +169,13 @@ export class Engine {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
     this.#codeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      this.#guard(() => this.#atBreakpoint(unsigned(address)), undefined),
+      this.#guard(() => {
+        const at = unsigned(address);
+        this.#stopWhere(at, () => client.breakpoint(at));
+      }, undefined),
+    );
+    this.#userCodeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
+      this.#guard(() => this.#stopWhere(BigInt(address), () => client.userCode()), undefined),
     );
   }
 
@@ -214,12 +224,11 @@ export class Engine {
     this.#traps.translated(block);
   }
 
-  #atBreakpoint(address: bigint): void {
+  #stopWhere(address: bigint, wanted: () => boolean): void {
     if (this.#passed === address && this.retired === 0) return;
-    if (this.#client.breakpoint(address)) {
-      this.#stoppedAtBreakpoint = true;
-      this.#ffi.stop(this.#uc);
-    }
+    if (!wanted()) return;
+    this.#stoppedAtBreakpoint = true;
+    this.#ffi.stop(this.#uc);
   }
 
   /** A new CPU in the engine's reset state. */
@@ -369,20 +378,36 @@ export class Engine {
   /** Code already translated there is forgotten. Each breakpoint slows counted running a little. */
   addBreakpoint(address: bigint): void {
     if (this.#breakpoints.has(address)) return;
-    const handle: [bigint | number] = [0];
-    const f = this.#ffi;
-    f.check(
-      f.hookAdd(this.#uc, handle, HOOK.CODE, this.#codeCallback, null, address, address, 0),
-      'uc_hook_add',
-    );
-    this.#breakpoints.set(address, BigInt(handle[0]));
-    this.flushCode();
+    this.#breakpoints.set(address, this.#hookCode(this.#codeCallback, address, address));
   }
 
   removeBreakpoint(address: bigint): void {
     const handle = this.#breakpoints.get(address);
     if (handle === undefined) return;
     this.#breakpoints.delete(address);
+    this.#unhookCode(handle);
+  }
+
+  /** Whether the client is asked before each instruction in the lower half of the address space. Slow where it runs for long. */
+  watchUserCode(watched: boolean): void {
+    if (watched === (this.#userCodeHook !== undefined)) return;
+    if (this.#userCodeHook === undefined)
+      this.#userCodeHook = this.#hookCode(this.#userCodeCallback, 1n, LOWER_HALF_END);
+    else {
+      this.#unhookCode(this.#userCodeHook);
+      this.#userCodeHook = undefined;
+    }
+  }
+
+  #hookCode(callback: Pointer, from: bigint, to: bigint): bigint {
+    const handle: [bigint | number] = [0];
+    const f = this.#ffi;
+    f.check(f.hookAdd(this.#uc, handle, HOOK.CODE, callback, null, from, to, 0), 'uc_hook_add');
+    this.flushCode();
+    return BigInt(handle[0]);
+  }
+
+  #unhookCode(handle: bigint): void {
     this.#ffi.hookDel(this.#uc, handle);
     this.flushCode();
   }

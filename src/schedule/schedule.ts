@@ -1,0 +1,249 @@
+/**
+ * A schedule: which guest, and all that was decided about its run. What it does not name follows from the guest's image and
+ * arguments, so the same schedule is the same run, instruction for instruction. It is one line of text that can be pasted:
+ *
+ *     unwindlab/1 image=@kernel-v6.19#1f2e3d4c5b6a7988 module="@roundtrip,20#…" append=trace=ftrace cpus=1 ram=67108864 turn=2000
+ *         do=183920,nmi:0,4012 end=user:187932#0123456789abcdef
+ */
+
+/** One decision. They are taken in order; each begins where the one before it has ended. */
+export type Choice =
+  /** The CPUs execute so many instructions together, in their turns. */
+  | { readonly kind: 'run'; readonly count: number }
+  /** One CPU executes so many instructions, out of turn. */
+  | { readonly kind: 'cpu'; readonly cpu: number; readonly count: number }
+  | { readonly kind: 'nmi'; readonly cpu: number }
+  | { readonly kind: 'irq'; readonly cpu: number; readonly vector: number }
+  /** The CPU calls a routine as if its next instruction were preceded by a call; the routine preserves all registers. */
+  | { readonly kind: 'call'; readonly cpu: number; readonly symbol: string }
+  /** Bytes that arrive on the first serial port. */
+  | { readonly kind: 'input'; readonly bytes: Uint8Array };
+
+/** A file by the name that the user gave it, and the beginning of the SHA-256 of its contents. */
+export interface PinnedFile {
+  readonly name: string;
+  /** 16 hexadecimal digits; undefined: any contents will do. */
+  readonly digest: string | undefined;
+}
+
+/** Instructions of the image replaced by others before it is loaded. */
+export interface PatchText {
+  /** A label or `symbol+0x12`. */
+  readonly at: string;
+  /** Bytes to replace; undefined: one instruction. */
+  readonly bytes: number | undefined;
+  /** Assembly, AT&T syntax. */
+  readonly with: string;
+}
+
+/** All that a run depends on but its choices. */
+export interface GuestSpec {
+  readonly image: PinnedFile;
+  /** Each name `FILE` or `FILE,ARGS`. */
+  readonly modules: readonly PinnedFile[];
+  readonly commandLine: string;
+  readonly cpus: number;
+  /** Bytes. */
+  readonly ram: number;
+  /** Instructions. */
+  readonly turn: number;
+  readonly patches: readonly PatchText[];
+}
+
+/** How the run ended. */
+export interface ScheduleEnd {
+  /** The outcome's kind; `user`: a task was about to go on in user mode. */
+  readonly kind: string;
+  /** Instructions that all CPUs have executed since the machine was made. */
+  readonly retired: number;
+  /** The rolling hash over the machine's events. */
+  readonly hash: string;
+}
+
+export interface Schedule {
+  readonly guest: GuestSpec;
+  readonly choices: readonly Choice[];
+  readonly end?: ScheduleEnd;
+  /** Ids of the invariants that this run breaks. */
+  readonly breaks?: readonly string[];
+}
+
+/** A line that is no schedule. The message says what was expected and what was found. */
+export class ScheduleError extends Error {
+  override readonly name = 'ScheduleError';
+}
+
+const MAGIC = 'unwindlab/';
+const VERSION = 1;
+
+/** The schedule as one line, without the newline. */
+export function formatSchedule({ guest, choices, end, breaks }: Schedule): string {
+  const pin = ({ name, digest }: PinnedFile): string => (digest === undefined ? name : `${name}#${digest}`);
+  const words: (readonly [string, string])[] = [
+    ['image', pin(guest.image)],
+    ...guest.modules.map((module) => ['module', pin(module)] as const),
+    ...(guest.commandLine === '' ? [] : [['append', guest.commandLine] as const]),
+    ['cpus', String(guest.cpus)],
+    ['ram', String(guest.ram)],
+    ['turn', String(guest.turn)],
+    ...guest.patches.map((patch) => ['patch', formatPatch(patch)] as const),
+    ['do', choices.map(formatChoice).join(',')],
+  ];
+  if (end !== undefined) words.push(['end', `${end.kind}:${end.retired}#${end.hash}`]);
+  if (breaks !== undefined && breaks.length > 0) words.push(['breaks', breaks.join(',')]);
+  return [`${MAGIC}${VERSION}`, ...words.map(([key, value]) => `${key}=${quoted(value)}`)].join(' ');
+}
+
+export function formatPatch({ at, bytes, with: code }: PatchText): string {
+  return `${at}${bytes === undefined ? '' : `/${bytes}`}=${code}`;
+}
+
+/** @throws ScheduleError for `text` that is not `AT[/BYTES]=ASSEMBLY`. */
+export function parsePatch(text: string): PatchText {
+  const match = /^([^=/\s]+)(?:\/(\d+))?=(.*)$/s.exec(text);
+  if (match === null) throw new ScheduleError(`expected a patch as AT[/BYTES]=ASSEMBLY, found "${text}"`);
+  const [, at, bytes, code] = match;
+  return { at: at!, bytes: bytes === undefined ? undefined : Number(bytes), with: code! };
+}
+
+const quoted = (value: string): string => (/^[^\s"\\]+$/.test(value) ? value : JSON.stringify(value));
+
+export function formatChoice(choice: Choice): string {
+  switch (choice.kind) {
+    case 'run':
+      return String(choice.count);
+    case 'cpu':
+      return `cpu:${choice.cpu}:${choice.count}`;
+    case 'nmi':
+      return `nmi:${choice.cpu}`;
+    case 'irq':
+      return `irq:${choice.cpu}:0x${choice.vector.toString(16)}`;
+    case 'call':
+      return `call:${choice.cpu}:${choice.symbol}`;
+    case 'input':
+      return `in:${Buffer.from(choice.bytes).toString('hex')}`;
+  }
+}
+
+const WORD = /^(\w+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?:\s+|$)/;
+
+/** Reads what `formatSchedule` writes. @throws ScheduleError */
+export function parseSchedule(line: string): Schedule {
+  const [, version, rest] = /^unwindlab\/(\d+)\s+(.*)$/s.exec(line.trim()) ?? [];
+  if (version === undefined)
+    throw new ScheduleError(
+      `expected a schedule, which begins with ${MAGIC}${VERSION}, found "${shortened(line)}"`,
+    );
+  if (Number(version) !== VERSION)
+    throw new ScheduleError(`expected a schedule of version ${VERSION}, found version ${version}`);
+  const words = new Words(rest!);
+  const choices = words.one('do');
+  const end = words.optional('end');
+  const breaks = words.optional('breaks');
+  const schedule: Schedule = {
+    guest: {
+      image: pinned(words.one('image')),
+      modules: words.all('module').map(pinned),
+      commandLine: words.optional('append') ?? '',
+      cpus: whole('cpus', words.one('cpus')),
+      ram: whole('ram', words.one('ram')),
+      turn: whole('turn', words.one('turn')),
+      patches: words.all('patch').map(parsePatch),
+    },
+    choices: choices === '' ? [] : choices.split(',').map(parseChoice),
+    ...(end !== undefined && { end: parseEnd(end) }),
+    ...(breaks !== undefined && { breaks: breaks.split(',') }),
+  };
+  words.end();
+  return schedule;
+}
+
+/** The `key=value` words of a schedule; each is taken once. */
+class Words {
+  readonly #values = new Map<string, string[]>();
+
+  constructor(text: string) {
+    for (let rest = text; rest !== ''; ) {
+      const match = WORD.exec(rest);
+      if (match === null) throw new ScheduleError(`expected key=value, found "${shortened(rest)}"`);
+      const [all, key, value] = match;
+      const values = this.#values.get(key!) ?? [];
+      values.push(value!.startsWith('"') ? unquoted(value!) : value!);
+      this.#values.set(key!, values);
+      rest = rest.slice(all!.length);
+    }
+  }
+
+  all(key: string): readonly string[] {
+    const values = this.#values.get(key) ?? [];
+    this.#values.delete(key);
+    return values;
+  }
+  optional(key: string): string | undefined {
+    const values = this.all(key);
+    if (values.length > 1) throw new ScheduleError(`expected ${key}= once, found it ${values.length} times`);
+    return values[0];
+  }
+  one(key: string): string {
+    const value = this.optional(key);
+    if (value === undefined) throw new ScheduleError(`expected ${key}= in the schedule, found none`);
+    return value;
+  }
+  end(): void {
+    for (const key of this.#values.keys())
+      throw new ScheduleError(`expected no ${key}= in a schedule, found one`);
+  }
+}
+
+function unquoted(text: string): string {
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    throw new ScheduleError(`expected a quoted value, found ${shortened(text)}`);
+  }
+}
+
+function pinned(text: string): PinnedFile {
+  const [, name, digest] = /^(.*)#([0-9a-f]{16})$/s.exec(text) ?? [];
+  return name === undefined ? { name: text, digest: undefined } : { name, digest };
+}
+
+function parseEnd(text: string): ScheduleEnd {
+  const match = /^([\w-]+):(\d+)#([0-9a-f]{16})$/.exec(text);
+  if (match === null) throw new ScheduleError(`expected end=KIND:INSTRUCTIONS#HASH, found "${text}"`);
+  return { kind: match[1]!, retired: whole('end', match[2]!), hash: match[3]! };
+}
+
+/** Reads one decision, such as `nmi:0`. @throws ScheduleError */
+export function parseChoice(text: string): Choice {
+  const [head, first, second, ...more] = text.split(':');
+  if (more.length === 0) {
+    if (first === undefined) return { kind: 'run', count: whole('do', text) };
+    if (head === 'in' && second === undefined && /^([0-9a-f]{2})*$/.test(first))
+      return { kind: 'input', bytes: Buffer.from(first, 'hex') };
+    const cpu = whole(head!, first);
+    if (head === 'nmi' && second === undefined) return { kind: 'nmi', cpu };
+    if (second !== undefined && second !== '') {
+      if (head === 'cpu') return { kind: 'cpu', cpu, count: whole('cpu', second) };
+      if (head === 'irq') return { kind: 'irq', cpu, vector: vector(second) };
+      if (head === 'call') return { kind: 'call', cpu, symbol: second };
+    }
+  }
+  throw new ScheduleError(
+    `expected COUNT, nmi:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found "${shortened(text)}"`,
+  );
+}
+
+function whole(key: string, text: string): number {
+  const value = Number(text);
+  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(value)) return value;
+  throw new ScheduleError(`expected a whole number for ${key}, found "${shortened(text)}"`);
+}
+
+function vector(text: string): number {
+  const value = /^(0x[0-9a-f]{1,2}|\d{1,3})$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 16 && value <= 255) return value;
+  throw new ScheduleError(`expected an interrupt vector from 16 to 255, found "${shortened(text)}"`);
+}
+
+const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 57)}...` : text);
