@@ -22,6 +22,20 @@ export interface GuestFiles {
   readonly commandLine?: string;
 }
 
+/** A file's contents with what the user called it. */
+export interface InputFile {
+  /** For a module `FILE` or `FILE,ARGS`. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** All files of a guest, read. */
+export interface GuestInput {
+  readonly image: InputFile;
+  readonly modules: readonly InputFile[];
+  readonly commandLine: string;
+}
+
 export interface LoadedGuest {
   readonly machine: Machine;
   /** A program by the name its task has, such as `hello` for hello.elf; `undefined` where there is none. */
@@ -32,19 +46,31 @@ export interface LoadedGuest {
  * @throws FileError when a file cannot be read; ImageError, naming the file, when one is not what it should be;
  *   EngineError when there is no usable libunicorn; RangeError for options out of range.
  */
-export function openGuest(files: GuestFiles, options: MachineOptions): LoadedGuest {
-  const image = readInput(files.image);
+export const openGuest = (files: GuestFiles, options: MachineOptions): LoadedGuest =>
+  loadGuest(readGuest(files), options);
+
+/** @throws FileError */
+export function readGuest({ image, modules = [], commandLine = '' }: GuestFiles): GuestInput {
+  const read = (name: string, file: string): InputFile => ({ name, bytes: readInput(file) });
+  return {
+    image: read(image, image),
+    modules: modules.map((argument) => read(argument, splitModule(argument)[0])),
+    commandLine,
+  };
+}
+
+/** A machine with the guest in it. @throws what `openGuest` throws, but FileError */
+export function loadGuest({ image, modules, commandLine }: GuestInput, options: MachineOptions): LoadedGuest {
   const programs = new Map<string, NamedImage>();
-  const modules = (files.modules ?? []).map((argument): BootModule => {
-    const [file, args] = splitModule(argument);
-    const bytes = readInput(file);
+  const bootModules = modules.map((module): BootModule => {
+    const [file, args] = splitModule(module.name);
     const name = programName(file);
-    programs.set(name, parseImage(file, bytes));
-    return { bytes, commandLine: args === '' ? name : `${name} ${args}` };
+    programs.set(name, parseImage(file, module.bytes));
+    return { bytes: module.bytes, commandLine: args === '' ? name : `${name} ${args}` };
   });
   const machine = new Machine(options);
   try {
-    named(files.image, () => machine.load(image, { commandLine: files.commandLine ?? '', modules }));
+    named(image.name, () => machine.load(image.bytes, { commandLine, modules: bootModules }));
   } catch (error) {
     machine.close();
     throw error;
@@ -55,7 +81,8 @@ export function openGuest(files: GuestFiles, options: MachineOptions): LoadedGue
 /** An image and its names, from a file. @throws FileError, ImageError naming the file. */
 export const openImage = (file: string): NamedImage => parseImage(file, readInput(file));
 
-function parseImage(file: string, bytes: Uint8Array): NamedImage {
+/** @throws ImageError naming the file */
+export function parseImage(file: string, bytes: Uint8Array): NamedImage {
   const elf = named(file, () => parseElf(bytes));
   return { file: elf, symbols: named(file, () => new SymbolTable(elf)) };
 }
