@@ -161,6 +161,11 @@ export class Machine {
     return this.#symbols;
   }
 
+  /** Index of the CPU that `run` goes on with. */
+  get inTurn(): number {
+    return this.#cursor;
+  }
+
   /** Instructions executed by all CPUs. */
   get retired(): number {
     return this.cpus.reduce((sum, cpu) => sum + cpu.retired, 0);
@@ -300,7 +305,7 @@ export class Machine {
 
   /**
    * Calls `handler` whenever a CPU is about to execute the instruction at `address`. The first handler of an address and the
-   * removal of the last one cost all translated code.
+   * removal of the last one cost all translated code. A CPU that stands there, stopped by another handler, meets this one.
    * @returns a function that removes it.
    */
   breakpoint(address: bigint, handler: BreakpointHandler): () => void {
@@ -312,6 +317,7 @@ export class Machine {
     }
     const all = handlers;
     all.push(handler);
+    for (const cpu of this.cpus) cpu.meet(address);
     return () => {
       all.splice(all.indexOf(handler), 1);
       if (all.length > 0) return;

@@ -155,6 +155,26 @@ export class Vcpu extends Core {
     return this.#isShutdown() ? 'shutdown' : undefined;
   }
 
+  get #takesNmi(): boolean {
+    const { state } = this;
+    return this.nmiPending && !state.nmiBlocked && !(state.shadow && !this.#shadowOfSti());
+  }
+
+  /** Whether an event would be delivered at the present boundary, before the next instruction. */
+  get takesEvent(): boolean {
+    this.apic.advance(this.time);
+    this.settlePerf();
+    const { state } = this;
+    if (this.activity !== 'running') return this.activity === 'halted' && this.#wakes;
+    if (this.#takesNmi) return true;
+    return !state.shadow && this.#interruptible && this.apic.pendingVector() >= 0;
+  }
+
+  /** A new breakpoint lies at `address`: a CPU that another one has stopped there meets it. */
+  meet(address: bigint): void {
+    if (this.#atBreakpoint === address) this.#atBreakpoint = undefined;
+  }
+
   #isShutdown(): boolean {
     return this.activity === 'shutdown';
   }
@@ -184,7 +204,7 @@ export class Vcpu extends Core {
    */
   #deliverPending(): boolean {
     const { state } = this;
-    if (this.nmiPending && !state.nmiBlocked && !(state.shadow && !this.#shadowOfSti())) {
+    if (this.#takesNmi) {
       this.nmiPending = false;
       this.events.emit({ kind: 'nmi', cpu: this.index, time: this.time, rip: state.rip }, 0, state.rip);
       this.raise({ vector: VECTOR.NMI, kind: 'nmi' });

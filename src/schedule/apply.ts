@@ -31,6 +31,8 @@ export function applyChoice(machine: Machine, choice: Choice): Outcome | undefin
     case 'irq':
       machine.inject(choice.cpu, { vector: choice.vector });
       return undefined;
+    case 'deliver':
+      return machine.deliver(choice.cpu);
     case 'call':
       callRoutine(machine, choice.cpu, choice.symbol);
       return undefined;

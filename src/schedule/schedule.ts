@@ -14,6 +14,8 @@ export type Choice =
   | { readonly kind: 'cpu'; readonly cpu: number; readonly count: number }
   | { readonly kind: 'nmi'; readonly cpu: number }
   | { readonly kind: 'irq'; readonly cpu: number; readonly vector: number }
+  /** What is pending at the CPU, and may be taken, is delivered; no instruction executes. */
+  | { readonly kind: 'deliver'; readonly cpu: number }
   /** The CPU calls a routine as if its next instruction were preceded by a call; the routine preserves all registers. */
   | { readonly kind: 'call'; readonly cpu: number; readonly symbol: string }
   /** Bytes that arrive on the first serial port. */
@@ -115,7 +117,8 @@ export function formatChoice(choice: Choice): string {
     case 'cpu':
       return `cpu:${choice.cpu}:${choice.count}`;
     case 'nmi':
-      return `nmi:${choice.cpu}`;
+    case 'deliver':
+      return `${choice.kind}:${choice.cpu}`;
     case 'irq':
       return `irq:${choice.cpu}:0x${choice.vector.toString(16)}`;
     case 'call':
@@ -222,7 +225,7 @@ export function parseChoice(text: string): Choice {
     if (head === 'in' && second === undefined && /^([0-9a-f]{2})*$/.test(first))
       return { kind: 'input', bytes: Buffer.from(first, 'hex') };
     const cpu = whole(head!, first);
-    if (head === 'nmi' && second === undefined) return { kind: 'nmi', cpu };
+    if ((head === 'nmi' || head === 'deliver') && second === undefined) return { kind: head, cpu };
     if (second !== undefined && second !== '') {
       if (head === 'cpu') return { kind: 'cpu', cpu, count: whole('cpu', second) };
       if (head === 'irq') return { kind: 'irq', cpu, vector: vector(second) };
@@ -230,7 +233,7 @@ export function parseChoice(text: string): Choice {
     }
   }
   throw new ScheduleError(
-    `expected COUNT, nmi:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found "${shortened(text)}"`,
+    `expected COUNT, nmi:CPU, deliver:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found "${shortened(text)}"`,
   );
 }
 
