@@ -87,5 +87,6 @@ extern bool ftrace_enabled;
 void ftrace_init(void);
 void ftrace_sys_enter(struct pt_regs *regs);
 void ftrace_sys_exit(struct pt_regs *regs);
+void ftrace_probe(u64 ip);
 
 #endif

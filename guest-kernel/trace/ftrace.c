@@ -9,6 +9,7 @@
 #define RECORD_SYS_ENTER		1
 #define RECORD_SYS_EXIT			2
 #define RECORD_USER_UNWIND_STACK	3
+#define RECORD_PROBE			4
 
 /* How the body of each record begins. */
 struct event {
@@ -51,6 +52,15 @@ void ftrace_sys_exit(struct pt_regs *regs)
 
 	unwind_deferred_request(&ftrace_work, &cookie);
 	record(RECORD_SYS_EXIT, cookie, body, sizeof(body), NULL, 0);
+}
+
+/* From trace_probe, which was called at `ip`. In any context. */
+void ftrace_probe(u64 ip)
+{
+	u64 cookie;
+
+	unwind_deferred_request(&ftrace_work, &cookie);
+	record(RECORD_PROBE, cookie, &ip, sizeof(ip), NULL, 0);
 }
 
 /* The callback of the deferred unwinding. */

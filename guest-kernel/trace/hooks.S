@@ -22,6 +22,43 @@ FUNC trace_syscall_leave
 	ret
 END trace_syscall_leave
 
+# trace_probe - a tracepoint that is in no code path: a host puts a call of it before any instruction.
+#   In:       at 0(%rsp) where it was called
+#   Out:      every register and flag as it was, IF too; memory below the caller's rsp is overwritten
+#   Context:  any, NMI too: IF = 0 or 1; kernel GS and a kernel stack of any alignment, of which it takes
+#             less than 512 bytes. A call between sti and the instruction after it lets interrupts in before that
+#   The frame makes the place of the call the next entry of a kernel call chain.
+FUNC trace_probe
+	FRAME_BEGIN			/* changes no flag */
+	pushfq				/* the caller's flags */
+	cmpb	$0, ftrace_enabled(%rip)
+	je	1f
+	cld				/* C expects it; an entry's first instructions have the user's DF */
+	pushq	%rax
+	pushq	%rcx
+	pushq	%rdx
+	pushq	%rsi
+	pushq	%rdi
+	pushq	%r8
+	pushq	%r9
+	pushq	%r10
+	pushq	%r11
+	movq	8(%rbp), %rdi		/* the return address */
+	call	ftrace_probe
+	popq	%r11
+	popq	%r10
+	popq	%r9
+	popq	%r8
+	popq	%rdi
+	popq	%rsi
+	popq	%rdx
+	popq	%rcx
+	popq	%rax
+1:	popfq
+	FRAME_END
+	ret
+END trace_probe
+
 # trace_task_exit - a user task is gone but for its kernel stack.
 #   In:       rdi = task, esi = exit status as wait4 encodes it
 FUNC trace_task_exit

@@ -61,14 +61,26 @@ export function sampleStacks(
   return byTime(events);
 }
 
-/** An ftrace record in the shape of perf's, so that one stitcher serves both; the kernel half is empty. */
+/** An ftrace record in the shape of perf's, so that one stitcher serves both; only a probe has a kernel half: its place. */
 function perfLike(record: FtraceRecord, names: Map<PerfSample, string>): PerfSample | PerfDeferred {
   const { at, pid, tid, time, cookie } = record;
   if (record.type === 'user_unwind_stack')
     return { type: 'deferred', at, pid, tid, time, cookie, ips: record.ips };
-  const callchain = cookie === 0n ? [] : [CONTEXT.USER_DEFERRED, cookie];
-  const sample: PerfSample = { type: 'sample', mode: 'user', at, pid, tid, time, callchain };
-  names.set(sample, `syscalls:${record.type}_${syscallName(record.nr).name}`);
+  const probe = record.type === 'probe';
+  const callchain = [
+    ...(probe ? [CONTEXT.KERNEL, record.ip] : []),
+    ...(cookie === 0n ? [] : [CONTEXT.USER_DEFERRED, cookie]),
+  ];
+  const sample: PerfSample = {
+    type: 'sample',
+    mode: probe ? 'kernel' : 'user',
+    at,
+    pid,
+    tid,
+    time,
+    callchain,
+  };
+  names.set(sample, probe ? 'probe' : `syscalls:${record.type}_${syscallName(record.nr).name}`);
   return sample;
 }
 

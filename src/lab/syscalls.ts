@@ -74,6 +74,7 @@ export class CallStacks {
   }
 
   record(record: FtraceRecord): void {
+    if (record.type === 'probe') return; // asks for the same stack, or is refused where the call is not
     if (record.type !== 'user_unwind_stack') {
       this.#cookies.set(record.tid, record.cookie);
       return;

@@ -26,7 +26,13 @@ export interface FtraceStack extends Common {
   readonly type: 'user_unwind_stack';
   readonly ips: readonly bigint[];
 }
-export type FtraceRecord = FtraceEnter | FtraceExit | FtraceStack;
+/** A request from a call of `trace_probe` that the host has put somewhere. */
+export interface FtraceProbe extends Common {
+  readonly type: 'probe';
+  /** The instruction before which it was called. */
+  readonly ip: bigint;
+}
+export type FtraceRecord = FtraceEnter | FtraceExit | FtraceStack | FtraceProbe;
 
 type Body = (cursor: Cursor, common: Common) => FtraceRecord;
 
@@ -47,12 +53,13 @@ const BODIES: Readonly<Record<number, readonly [FtraceRecord['type'], Body]>> = 
     'user_unwind_stack',
     (cursor, common) => ({ type: 'user_unwind_stack', ...common, ips: cursor.words(cursor.count()) }),
   ],
+  4: ['probe', (cursor, common) => ({ type: 'probe', ...common, ip: cursor.u64() })],
 };
 
 /** @throws {TraceError} where the record is of an unknown type, or shorter or longer than its type says */
 export function decodeFtrace({ type, at, body }: RawRecord): FtraceRecord {
   const known = BODIES[type];
-  if (known === undefined) throw new TraceError(at, `expected a record of type 1, 2 or 3, found ${type}`);
+  if (known === undefined) throw new TraceError(at, `expected a record of type 1 to 4, found ${type}`);
   const [name, decode] = known;
   const cursor = new Cursor(body, name, at + 8);
   const [pid, tid, time, cookie] = [cursor.u32(), cursor.u32(), cursor.u64(), cursor.u64()];

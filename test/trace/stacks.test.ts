@@ -202,10 +202,11 @@ describe('records of ftrace_buffers', () => {
     ],
     ['sys_exit', record(2, 0, ...common, u64(1), u64(-14)), { nr: 1, result: -14n }],
     ['user_unwind_stack', record(3, 0, ...common, u64(2), u64(0x401000), u64(0)), { ips: [0x401000n, 0n] }],
+    ['probe', record(4, 0, ...common, u64(0xffff_8000)), { ip: 0xffff_8000n }],
   ])('%s', (type, bytes, expected) => expect(decode(bytes)).toEqual([{ type, ...base, ...expected }]));
 
   test.each([
-    ['an unknown type', record(4, 0, ...common), 'at 0x0: expected a record of type 1, 2 or 3, found 4'],
+    ['an unknown type', record(5, 0, ...common), 'at 0x0: expected a record of type 1 to 4, found 5'],
     ['one too short', record(2, 0, ...common, u64(1)), 'at 0x28: expected 8 more bytes of sys_exit, found 0'],
     [
       'one too long',
