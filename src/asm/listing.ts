@@ -1,4 +1,5 @@
 /** Listings of an image's code: symbols, source lines, instructions, and what their operands point at. */
+import type { SymbolTable } from '../../emu/boot/symbols.js';
 import { disassembler, type Instruction, type ListingSyntax } from './capstone.js';
 import { codeRegions, instructionsOf, type NamedImage, type Region } from './code.js';
 import type { LineTable, SourceLine } from './dwarf-line.js';
@@ -51,11 +52,20 @@ export async function list(image: NamedImage, options: ListingOptions = {}): Pro
           yield { kind: 'source', source };
         }
         shown = source;
-        const operands = syntax === 'att' ? attOperands(instruction.operands) : instruction.operands;
-        yield { kind: 'instruction', ...instruction, operands, source, target: targetOf(instruction, image) };
+        yield { kind: 'instruction', ...listed(instruction, image.symbols, syntax), source };
       }
     }
   })();
+}
+
+/** An instruction as a listing shows it: operands as GNU writes them, and what they point at by the names of `symbols`. */
+export function listed(
+  instruction: Instruction,
+  symbols: SymbolTable | undefined,
+  syntax: ListingSyntax,
+): Omit<ListedInstruction, 'kind' | 'source'> {
+  const operands = syntax === 'att' ? attOperands(instruction.operands) : instruction.operands;
+  return { ...instruction, operands, target: targetOf(instruction, symbols) };
 }
 
 /** Operands as GNU writes them: no spaces, all numbers but scales in hexadecimal. */
@@ -73,11 +83,11 @@ const PER_CPU = [/%[fg]s:(-?)(0x[0-9a-f]+|\d+)(?![\w(])/, /\b[fg]s:\[(-?)(0x[0-9
 
 function targetOf(
   { address, bytes, mnemonic, operands }: Instruction,
-  { symbols }: NamedImage,
+  symbols: SymbolTable | undefined,
 ): Target | undefined {
   const at = (kind: Target['kind'], value: bigint): Target => {
     const target = BigInt.asUintN(64, value);
-    const symbol = symbols.resolve(target) && symbols.format(target);
+    const symbol = symbols?.resolve(target) && symbols.format(target);
     return { kind, address: target, symbol };
   };
   if (BRANCH.test(mnemonic) && ADDRESS.test(operands)) return at('branch', BigInt(operands));
