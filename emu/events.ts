@@ -83,12 +83,16 @@ export class EventHash {
   }
 }
 
+/** An event in five numbers: `word` and `address` are its own part of the hash, as `event-words.ts` packs it. */
+export type Witness = (kind: EventKind, cpu: number, time: number, word: number, address: number) => void;
+
 type Listener<K extends EventKind> = (event: Extract<MachineEvent, { kind: K }>) => void;
 
 /** Hashes each event and hands it to who listens for its kind. */
 export class EventBus {
   readonly hash = new EventHash();
   readonly #listeners = new Map<EventKind, Set<(event: never) => void>>();
+  readonly #witnesses: Witness[] = [];
   #count = 0;
 
   /** Events so far. */
@@ -107,6 +111,15 @@ export class EventBus {
     return () => listeners.delete(listener);
   }
 
+  /**
+   * Calls `witness` at each event of any kind, when it has been hashed and before those who listen for it. It costs no object.
+   * @returns a function that ends it.
+   */
+  witness(witness: Witness): () => void {
+    this.#witnesses.push(witness);
+    return () => void this.#witnesses.splice(this.#witnesses.indexOf(witness), 1);
+  }
+
   /** `word` and `address` are the event's own part of the hash. */
   emit(event: MachineEvent, word: number, address: bigint): void {
     this.note(event.kind, event.cpu, event.time, word, Number(BigInt.asUintN(32, address)));
@@ -114,12 +127,12 @@ export class EventBus {
     if (listeners !== undefined) for (const listener of listeners) listener(event as never);
   }
 
-  /** Whether anyone listens for events of this kind; if not, `note` does for them without an object. */
+  /** Whether anyone listens for events of this kind; if not, `note` does for them without an object, witnesses or not. */
   heard(kind: EventKind): boolean {
     return (this.#listeners.get(kind)?.size ?? 0) > 0;
   }
 
-  /** Counts and hashes an event that nobody hears. `address` is the low half. */
+  /** Counts and hashes an event that nobody listens for. `address` is the low half. */
   note(kind: EventKind, cpu: number, time: number, word: number, address: number): void {
     this.#count++;
     const { hash } = this;
@@ -128,6 +141,8 @@ export class EventBus {
     hash.add(time / 0x1_0000_0000);
     hash.add(word);
     hash.add(address);
+    if (this.#witnesses.length === 0) return;
+    for (const witness of this.#witnesses) witness(kind, cpu, time, word, address);
   }
 
   capture(): { hash: readonly [number, number]; count: number } {

@@ -17,6 +17,7 @@ import { type PowerEvent, powerDevices } from './devices/power.js';
 import { Uart, type UartState } from './devices/uart.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
+import { ipiWord, portWord } from './event-words.js';
 import { EventBus, type EventKind, type MachineEvent } from './events.js';
 import { GuestMemory } from './memory/guest-memory.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
@@ -166,9 +167,9 @@ export class Machine {
     return this.#cursor;
   }
 
-  /** Instructions executed by all CPUs. */
+  /** Instructions executed by all CPUs; for handlers and listeners, without the one that is executing. */
   get retired(): number {
-    return this.cpus.reduce((sum, cpu) => sum + cpu.retired, 0);
+    return this.cpus.reduce((sum, cpu) => sum + cpu.begun, 0);
   }
 
   /**
@@ -414,7 +415,7 @@ export class Machine {
     const { index: cpu, now: time } = this.#active;
     this.events.emit(
       { kind: 'port', cpu, time, direction, port, size, value },
-      port | (size << 16),
+      portWord(direction, port, size),
       BigInt(value),
     );
     return value;
@@ -428,7 +429,7 @@ export class Machine {
   #send(from: Vcpu, ipi: Ipi): void {
     this.events.emit(
       { kind: 'ipi', cpu: from.index, time: from.now, mode: ipi.mode, vector: ipi.vector },
-      ipi.vector,
+      ipiWord(ipi.mode, ipi.vector),
       0n,
     );
     for (const cpu of this.cpus) {

@@ -5,6 +5,7 @@
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import type { Engine } from '../engine/engine.js';
 import { PAGE_SIZE } from '../engine/host-memory.js';
+import { exceptionWord, msrWord } from '../event-words.js';
 import type { EventBus } from '../events.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Paging } from '../memory/page-walk.js';
@@ -86,7 +87,7 @@ export abstract class Core implements MsrHost, TrappedHost {
   }
 
   /** Instructions that this CPU has begun before the one that is executing. */
-  protected get begun(): number {
+  get begun(): number {
     return this.running ? this.retired + this.engine.retired : this.retired;
   }
 
@@ -107,7 +108,7 @@ export abstract class Core implements MsrHost, TrappedHost {
       const { vector, errorCode } = event;
       this.events.emit(
         { kind: 'exception', cpu: this.index, time, vector, errorCode, rip },
-        vector | ((errorCode ?? 0) << 8),
+        exceptionWord(vector, errorCode),
         rip,
       );
     }
@@ -252,7 +253,11 @@ export abstract class Core implements MsrHost, TrappedHost {
     return accepted;
   }
   #msrEvent(direction: 'read' | 'write', msr: number, value: bigint): void {
-    this.events.emit({ kind: 'msr', cpu: this.index, time: this.now, direction, msr, value }, msr, value);
+    this.events.emit(
+      { kind: 'msr', cpu: this.index, time: this.now, direction, msr, value },
+      msrWord(direction, msr),
+      value,
+    );
   }
 
   get counter(): bigint {

@@ -96,6 +96,10 @@ export class CpuState {
   reg32(index: number): number {
     return this.#view.getUint32(FIELD.regs + 8 * index, true);
   }
+  /** Its high half. */
+  regHigh32(index: number): number {
+    return this.#view.getUint32(FIELD.regs + 8 * index + 4, true);
+  }
   /** As a 32-bit instruction does: the high half becomes zero. */
   setReg32(index: number, value: number): void {
     this.#view.setUint32(FIELD.regs + 8 * index, value, true);
@@ -114,6 +118,9 @@ export class CpuState {
   /** The low half of RIP, which costs no bigint. */
   get ripLow(): number {
     return this.#view.getUint32(FIELD.rip, true);
+  }
+  get ripHigh(): number {
+    return this.#view.getUint32(FIELD.rip + 4, true);
   }
   /** RIP += bytes, in halves. */
   moveRip(bytes: number): void {
