@@ -2,7 +2,7 @@
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import type { Machine, Outcome } from '../../emu/machine.js';
-import type { Choice } from './schedule.js';
+import { type Choice, ScheduleError } from './schedule.js';
 
 const WORD = 8;
 /** The upper half of the address space is the kernel's. */
@@ -10,9 +10,10 @@ const isUpperHalf = (address: bigint): boolean => BigInt.asIntN(64, address) < 0
 
 /**
  * Takes one decision. @returns how the guest ended, where it ended before the decision's last instruction.
- * @throws ScheduleError for a CPU that the machine does not have.
+ * @throws ScheduleError for a CPU that the machine does not have, and for a call of no routine or from where none may be called.
  */
 export function applyChoice(machine: Machine, choice: Choice): Outcome | undefined {
+  if ('cpu' in choice) expectCpu(machine, choice.cpu);
   switch (choice.kind) {
     case 'run': {
       if (choice.count === 0) return undefined;
@@ -34,7 +35,7 @@ export function applyChoice(machine: Machine, choice: Choice): Outcome | undefin
     case 'deliver':
       return machine.deliver(choice.cpu);
     case 'call':
-      callRoutine(machine, choice.cpu, choice.symbol);
+      callRoutine(machine, machine.cpus[choice.cpu]!, choice.symbol);
       return undefined;
     case 'input':
       machine.input(choice.bytes);
@@ -48,12 +49,23 @@ export function mayCall({ state }: Vcpu): boolean {
 }
 
 /** Puts the CPU at the routine's first instruction; its `ret` leads back to where the CPU stands now. */
-function callRoutine(machine: Machine, index: number, symbol: string): void {
-  const { state } = machine.cpus[index]!;
+function callRoutine(machine: Machine, cpu: Vcpu, symbol: string): void {
+  const { state, paging, index } = cpu;
+  const routine = machine.symbols.lookup(symbol);
+  if (routine === undefined) throw new ScheduleError(`expected a routine of the image, found ${symbol}`);
+  if (!mayCall(cpu))
+    throw new ScheduleError(
+      `expected CPU ${index} to be in the kernel to call ${symbol}, found it at ${machine.symbols.format(state.rip)}`,
+    );
   const rsp = state.reg(GPR.rsp) - BigInt(WORD);
   const back = Buffer.alloc(WORD);
   back.writeBigUInt64LE(state.rip);
-  machine.memory.write(machine.cpus[index]!.paging, rsp, back);
+  machine.memory.write(paging, rsp, back);
   state.setReg(GPR.rsp, rsp);
-  state.rip = machine.symbols.require(symbol);
+  state.rip = routine;
+}
+
+function expectCpu({ cpus }: Machine, index: number): void {
+  if (index < cpus.length) return;
+  throw new ScheduleError(`expected a CPU from 0 to ${cpus.length - 1}, found ${index}`);
 }

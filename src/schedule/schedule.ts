@@ -6,6 +6,8 @@
  *         do=183920,nmi:0,4012 end=user:187932#0123456789abcdef
  */
 
+import { MAX_CPUS, MAX_RAM, MAX_TURN, MIN_RAM } from '../../emu/machine.js';
+
 /** One decision. They are taken in order; each begins where the one before it has ended. */
 export type Choice =
   /** The CPUs execute so many instructions together, in their turns. */
@@ -50,6 +52,8 @@ export interface GuestSpec {
   /** Instructions. */
   readonly turn: number;
   readonly patches: readonly PatchText[];
+  /** The host takes the tracers' records as they are committed, and gives their room back; otherwise the rings fill up. */
+  readonly drained?: boolean;
 }
 
 /** How the run ended. */
@@ -75,20 +79,21 @@ export class ScheduleError extends Error {
   override readonly name = 'ScheduleError';
 }
 
+const PAGE = 4096;
 const MAGIC = 'unwindlab/';
 const VERSION = 1;
 
 /** The schedule as one line, without the newline. */
 export function formatSchedule({ guest, choices, end, breaks }: Schedule): string {
-  const pin = ({ name, digest }: PinnedFile): string => (digest === undefined ? name : `${name}#${digest}`);
   const words: (readonly [string, string])[] = [
-    ['image', pin(guest.image)],
-    ...guest.modules.map((module) => ['module', pin(module)] as const),
+    ['image', formatPinned(guest.image)],
+    ...guest.modules.map((module) => ['module', formatPinned(module)] as const),
     ...(guest.commandLine === '' ? [] : [['append', guest.commandLine] as const]),
     ['cpus', String(guest.cpus)],
     ['ram', String(guest.ram)],
     ['turn', String(guest.turn)],
     ...guest.patches.map((patch) => ['patch', formatPatch(patch)] as const),
+    ...(guest.drained ? [['drained', 'yes'] as const] : []),
     ['do', choices.map(formatChoice).join(',')],
   ];
   if (end !== undefined) words.push(['end', `${end.kind}:${end.retired}#${end.hash}`]);
@@ -103,12 +108,20 @@ export function formatPatch({ at, bytes, with: code }: PatchText): string {
 /** @throws ScheduleError for `text` that is not `AT[/BYTES]=ASSEMBLY`. */
 export function parsePatch(text: string): PatchText {
   const match = /^([^=/\s]+)(?:\/(\d+))?=(.*)$/s.exec(text);
-  if (match === null) throw new ScheduleError(`expected a patch as AT[/BYTES]=ASSEMBLY, found "${text}"`);
+  if (match === null)
+    throw new ScheduleError(`expected a patch as AT[/BYTES]=ASSEMBLY, found ${shortened(text)}`);
   const [, at, bytes, code] = match;
-  return { at: at!, bytes: bytes === undefined ? undefined : Number(bytes), with: code! };
+  return { at: at!, bytes: bytes === undefined ? undefined : whole('patch', bytes), with: code! };
 }
 
-const quoted = (value: string): string => (/^[^\s"\\]+$/.test(value) ? value : JSON.stringify(value));
+/** Printable ASCII stands as it is, but for blanks, quotes and backslashes. */
+const quoted = (value: string): string => (/^[!#-[\]-~]+$/.test(value) ? value : JSON.stringify(value));
+
+/** A name with a # of its own gets another one behind it, so that nothing of it is taken for a digest. */
+function formatPinned({ name, digest }: PinnedFile): string {
+  if (digest !== undefined) return `${name}#${digest}`;
+  return name.includes('#') ? `${name}#` : name;
+}
 
 export function formatChoice(choice: Choice): string {
   switch (choice.kind) {
@@ -132,14 +145,14 @@ const WORD = /^(\w+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?:\s+|$)/;
 
 /** Reads what `formatSchedule` writes. @throws ScheduleError */
 export function parseSchedule(line: string): Schedule {
-  const [, version, rest] = /^unwindlab\/(\d+)\s+(.*)$/s.exec(line.trim()) ?? [];
+  const [, version, rest] = /^unwindlab\/(\d+)(?:\s+(.*))?$/s.exec(line.trim()) ?? [];
   if (version === undefined)
     throw new ScheduleError(
-      `expected a schedule, which begins with ${MAGIC}${VERSION}, found "${shortened(line)}"`,
+      `expected a schedule, which begins with ${MAGIC}${VERSION}, found ${shortened(line)}`,
     );
   if (Number(version) !== VERSION)
     throw new ScheduleError(`expected a schedule of version ${VERSION}, found version ${version}`);
-  const words = new Words(rest!);
+  const words = new Words(rest ?? '');
   const choices = words.one('do');
   const end = words.optional('end');
   const breaks = words.optional('breaks');
@@ -148,10 +161,11 @@ export function parseSchedule(line: string): Schedule {
       image: pinned(words.one('image')),
       modules: words.all('module').map(pinned),
       commandLine: words.optional('append') ?? '',
-      cpus: whole('cpus', words.one('cpus')),
-      ram: whole('ram', words.one('ram')),
-      turn: whole('turn', words.one('turn')),
+      cpus: words.within('cpus', 1, MAX_CPUS),
+      ram: words.within('ram', MIN_RAM, MAX_RAM, PAGE),
+      turn: words.within('turn', 1, MAX_TURN),
       patches: words.all('patch').map(parsePatch),
+      ...(words.flag('drained') && { drained: true }),
     },
     choices: choices === '' ? [] : choices.split(',').map(parseChoice),
     ...(end !== undefined && { end: parseEnd(end) }),
@@ -168,7 +182,7 @@ class Words {
   constructor(text: string) {
     for (let rest = text; rest !== ''; ) {
       const match = WORD.exec(rest);
-      if (match === null) throw new ScheduleError(`expected key=value, found "${shortened(rest)}"`);
+      if (match === null) throw new ScheduleError(`expected key=value, found ${shortened(rest)}`);
       const [all, key, value] = match;
       const values = this.#values.get(key!) ?? [];
       values.push(value!.startsWith('"') ? unquoted(value!) : value!);
@@ -192,6 +206,18 @@ class Words {
     if (value === undefined) throw new ScheduleError(`expected ${key}= in the schedule, found none`);
     return value;
   }
+  /** A whole number from `from` to `to`, a multiple of `step`. */
+  within(key: string, from: number, to: number, step = 1): number {
+    const value = whole(key, this.one(key));
+    if (value >= from && value <= to && value % step === 0) return value;
+    const steps = step === 1 ? '' : ` in steps of ${step}`;
+    throw new ScheduleError(`expected ${key} from ${from} to ${to}${steps}, found ${value}`);
+  }
+  flag(key: string): boolean {
+    const value = this.optional(key);
+    if (value === undefined || value === 'yes') return value !== undefined;
+    throw new ScheduleError(`expected ${key}=yes or nothing of it, found ${shortened(value)}`);
+  }
   end(): void {
     for (const key of this.#values.keys())
       throw new ScheduleError(`expected no ${key}= in a schedule, found one`);
@@ -207,13 +233,14 @@ function unquoted(text: string): string {
 }
 
 function pinned(text: string): PinnedFile {
-  const [, name, digest] = /^(.*)#([0-9a-f]{16})$/s.exec(text) ?? [];
-  return name === undefined ? { name: text, digest: undefined } : { name, digest };
+  const [, name = text, digest = ''] = /^(.*)#([0-9a-f]{16}|)$/s.exec(text) ?? [];
+  return { name, digest: digest === '' ? undefined : digest };
 }
 
 function parseEnd(text: string): ScheduleEnd {
   const match = /^([\w-]+):(\d+)#([0-9a-f]{16})$/.exec(text);
-  if (match === null) throw new ScheduleError(`expected end=KIND:INSTRUCTIONS#HASH, found "${text}"`);
+  if (match === null)
+    throw new ScheduleError(`expected end=KIND:INSTRUCTIONS#HASH, found ${shortened(text)}`);
   return { kind: match[1]!, retired: whole('end', match[2]!), hash: match[3]! };
 }
 
@@ -233,20 +260,21 @@ export function parseChoice(text: string): Choice {
     }
   }
   throw new ScheduleError(
-    `expected COUNT, nmi:CPU, deliver:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found "${shortened(text)}"`,
+    `expected COUNT, nmi:CPU, deliver:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found ${shortened(text)}`,
   );
 }
 
 function whole(key: string, text: string): number {
   const value = Number(text);
   if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(value)) return value;
-  throw new ScheduleError(`expected a whole number for ${key}, found "${shortened(text)}"`);
+  throw new ScheduleError(`expected a whole number for ${key}, found ${shortened(text)}`);
 }
 
 function vector(text: string): number {
   const value = /^(0x[0-9a-f]{1,2}|\d{1,3})$/.test(text) ? Number(text) : Number.NaN;
   if (value >= 16 && value <= 255) return value;
-  throw new ScheduleError(`expected an interrupt vector from 16 to 255, found "${shortened(text)}"`);
+  throw new ScheduleError(`expected an interrupt vector from 16 to 255, found ${shortened(text)}`);
 }
 
-const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 57)}...` : text);
+const shortened = (text: string): string =>
+  JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
