@@ -172,6 +172,7 @@
 #define ENOSYS			38
 #define ESRCH			3
 
-#define NR_SYSCALLS		512
+#define NR_SYSCALLS		1024
+#define SYS_TRACER_CONTROL	1023	/* this kernel's own, far above Linux's */
 
 #endif

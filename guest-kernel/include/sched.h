@@ -38,6 +38,7 @@ void timer_interrupt(struct pt_regs *regs);
 void timer_leave_idle(void);
 void timer_enter_idle(void);
 void sleep_until(u64 deadline);		/* with sched_lock held: as well as, or instead of, a wait queue */
+void sleep_for(u64 ns);			/* nothing ends it early */
 void sleep_cancel(struct task *task);	/* with sched_lock held */
 extern u64 tick_period;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* System calls: Linux's numbers, arguments and results, x86-64. Unused arguments are left out. */
+/* System calls: Linux's numbers, arguments and results, x86-64, and one of our own. Unused arguments are left out. */
 #ifndef SYS_H
 #define SYS_H
 
@@ -54,6 +54,9 @@ long sys_clock_gettime(u64 clock, u64 time);
 long sys_sched_setaffinity(u64 pid, u64 size, u64 mask);
 long sys_sched_getaffinity(u64 pid, u64 size, u64 mask);
 long sys_getcpu(u64 cpu, u64 node);
+
+/* trace/control.c */
+long sys_tracer_control(u64 tracer, u64 on);
 
 /* sched/futex.c */
 long sys_futex(u64 address, u64 operation, u64 value, u64 timeout);

@@ -25,6 +25,18 @@ int unwind_deferred_init(struct unwind_work *work,
 int unwind_deferred_request(struct unwind_work *work, u64 *cookie);
 void unwind_deferred_cancel(struct unwind_work *work);
 
+/* A tracer: trace/control.c turns it on and off. */
+struct tracer {
+	const char *name;	/* in trace= */
+	bool *enabled;		/* its tracepoints and samples ask and record */
+	struct unwind_work *work;
+	void (*func)(struct unwind_work *work, struct unwind_stacktrace *trace, u64 cookie);
+};
+
+/* trace/control.c */
+bool tracer_named(const struct tracer *tracer);
+int tracer_start(struct tracer *tracer);
+
 struct record_header {
 	u32 type;
 	u16 misc;
@@ -61,6 +73,7 @@ void trace_task_exit(struct task *task, s32 status);
 void trace_record(struct buffer *buffer);
 
 /* trace/perf.c */
+extern struct tracer perf_tracer;
 void perf_init(void);
 void perf_start_cpu(void);
 void perf_sample(struct pt_regs *regs, u64 period);
@@ -84,6 +97,7 @@ bool pmu_overflowed(void);		/* in the NMI: true if the counter raised it; it cou
 
 /* trace/ftrace.c */
 extern bool ftrace_enabled;
+extern struct tracer ftrace_tracer;
 void ftrace_init(void);
 void ftrace_sys_enter(struct pt_regs *regs);
 void ftrace_sys_exit(struct pt_regs *regs);

@@ -99,6 +99,15 @@ void sleep_until(u64 deadline)
 	arm(timer);
 }
 
+void sleep_for(u64 ns)
+{
+	u64 flags = spin_lock_irqsave(&sched_lock);
+
+	sleep_until(clock_ns() + ns);
+	sleep_on(NULL, TASK_SLEEPING);
+	spin_unlock_irqrestore(&sched_lock, flags);
+}
+
 void sleep_cancel(struct task *task)
 {
 	list_del(&task->sleep_link);

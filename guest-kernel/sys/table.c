@@ -32,4 +32,5 @@ void *const sys_call_table[NR_SYSCALLS] = {
 	[231] = sys_exit_group,
 	[234] = sys_tgkill,
 	[309] = sys_getcpu,
+	[SYS_TRACER_CONTROL] = sys_tracer_control,
 };

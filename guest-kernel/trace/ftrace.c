@@ -4,6 +4,7 @@
  * and the stack.
  */
 #include "kernel.h"
+#include "sched.h"
 #include "trace.h"
 
 #define RECORD_SYS_ENTER		1
@@ -20,6 +21,7 @@ struct event {
 
 bool ftrace_enabled;
 static struct unwind_work ftrace_work;
+static u64 sleep_ns;		/* how long the callback waits, as for room in its output; 0: not */
 
 static void record(u32 type, u64 cookie, const void *head, u64 head_size, const void *rest, u64 rest_size)
 {
@@ -67,16 +69,18 @@ void ftrace_probe(u64 ip)
 static void ftrace_unwound(struct unwind_work *work, struct unwind_stacktrace *trace, u64 cookie)
 {
 	(void)work;
+	if (sleep_ns)
+		sleep_for(sleep_ns);
 	record(RECORD_USER_UNWIND_STACK, cookie, &trace->nr, sizeof(trace->nr),
 	       trace->entries, trace->nr * sizeof(u64));
 }
 
+struct tracer ftrace_tracer = { "ftrace", &ftrace_enabled, &ftrace_work, ftrace_unwound };
+
 void ftrace_init(void)
 {
-	char tracers[64];
-
-	if (!command_line_word("trace", tracers, sizeof(tracers)) || !list_has(tracers, "ftrace"))
+	if (!tracer_named(&ftrace_tracer))
 		return;
-	unwind_deferred_init(&ftrace_work, ftrace_unwound);
-	ftrace_enabled = true;
+	sleep_ns = command_line_number("ftrace.sleep", 0);
+	tracer_start(&ftrace_tracer);
 }

@@ -106,11 +106,13 @@ void perf_nmi(struct pt_regs *regs)
 		perf_sample(regs, pmu_present && pmu_overflowed() ? perf_period : 1);
 }
 
+struct tracer perf_tracer = { "perf", &perf_enabled, &perf_work, perf_unwound };
+
 void perf_init(void)
 {
-	char tracers[64], source[16] = "timer";
+	char source[16] = "timer";
 
-	if (!command_line_word("trace", tracers, sizeof(tracers)) || !list_has(tracers, "perf"))
+	if (!tracer_named(&perf_tracer))
 		return;
 	command_line_word("perf.source", source, sizeof(source));
 	perf_period = max_u64(1, command_line_number("perf.period", 100000));
@@ -124,8 +126,7 @@ void perf_init(void)
 			printk("expected perf.source=timer or nmi, found %s: using timer\n", source);
 		perf_timer_period = perf_period;
 	}
-	unwind_deferred_init(&perf_work, perf_unwound);
-	perf_enabled = true;
+	tracer_start(&perf_tracer);
 }
 
 /* On each CPU, once it has its APIC. */

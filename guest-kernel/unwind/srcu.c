@@ -23,13 +23,8 @@ static bool has_readers(u32 phase)
 /* Looks once a tick: readers are not slowed by having to wake anybody. */
 static void wait_for_readers(u32 phase)
 {
-	while (has_readers(phase)) {
-		u64 flags = spin_lock_irqsave(&sched_lock);
-
-		sleep_until(clock_ns() + tick_period);
-		sleep_on(NULL, TASK_SLEEPING);
-		spin_unlock_irqrestore(&sched_lock, flags);
-	}
+	while (has_readers(phase))
+		sleep_for(tick_period);
 }
 
 /*

@@ -26,6 +26,7 @@
 #define SYS_clock_gettime    228
 #define SYS_exit_group       231
 #define SYS_getcpu           309
+#define SYS_tracer_control  1023 /* unwindlab's own: 0 perf or 1 ftrace; 0 off or 1 on (docs/guest-abi.md) */
 
 #define EPERM     1
 #define ESRCH     3
