@@ -11,6 +11,9 @@ const RUNS = statedRuns().filter(
     runs.findIndex(({ image }) => image === run.image) === index - Number(run.image === 'roundtrip'),
 );
 
+/** Turns ftrace off, so that requests of it stay without their stack. */
+const CANCELS = 'tracers';
+
 let kernel: Kernel;
 afterEach(() => kernel.close());
 
@@ -71,10 +74,13 @@ describe.each([...VERSIONS.slice(1)])('%s', (version) => {
       '%s',
       (_command, run) => {
         runToEnd(version, run, cpus, 'trace=perf,ftrace perf.period=50000');
-        for (const { asked, delivered, empty } of [perfHalves(), ftraceHalves()]) {
+        for (const [tracer, { asked, delivered, empty }] of [
+          ['perf', perfHalves()],
+          ['ftrace', ftraceHalves()],
+        ] as const) {
           const served = new Set(delivered);
           const lost = [...asked].filter((cookie) => !served.has(cookie));
-          expect(lost, 'each request is served').toEqual([]);
+          if (tracer === 'perf' || run.image !== CANCELS) expect(lost, 'each request is served').toEqual([]);
           const unasked = delivered.filter((cookie) => !asked.has(cookie));
           if (since('v13-08').includes(version))
             expect(unasked, 'nobody is called who did not ask').toEqual([]);
