@@ -4,7 +4,7 @@
  */
 export const EXIT_STATUS = {
   ok: 0,
-  /** A litmus file's `Result:` is not what was observed; there is no guest whose status this could be. */
+  /** A litmus file's `Result:` is not what was observed, or a run is not the one that it should repeat. */
   disagrees: 1,
   usage: 2,
   badImage: 4,

@@ -20,6 +20,8 @@ interface RawOptions {
   ram: number;
   turn: number;
   budget: number;
+  record?: string;
+  checkDeterminism?: boolean;
 }
 
 export interface GuestRun {
@@ -27,6 +29,10 @@ export interface GuestRun {
   readonly options: MachineOptions;
   /** Instructions after which the run ends. */
   readonly budget: number;
+  /** The file to record the run in. */
+  readonly record: string | undefined;
+  /** Do the run twice and compare. */
+  readonly isChecked: boolean;
 }
 
 type Suffixes = Readonly<Record<string, number>>;
@@ -88,11 +94,19 @@ export function addGuestOptions(command: Command): Command {
   return command;
 }
 
+/** The options of commands that run a guest once. */
+export const addRunOptions = (command: Command): Command =>
+  addGuestOptions(command)
+    .option('--record <file>', 'write the schedule and the events of the run there, for unwindlab replay')
+    .option('--check-determinism', 'run the guest twice and compare the two runs');
+
 export function guestRun(image: string, raw: RawOptions): GuestRun {
   return {
     files: { image, modules: raw.module, commandLine: raw.append },
     options: { cpus: raw.cpus, ram: raw.ram, turn: raw.turn },
     budget: raw.budget,
+    record: raw.record,
+    isChecked: raw.checkDeterminism ?? false,
   };
 }
 

@@ -4,13 +4,17 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { EngineError } from '../../emu/engine/library.js';
+import { AsmError } from '../asm/asm-error.js';
+import { PatchError } from '../asm/patch.js';
 import { FileError } from '../lab/open.js';
 import { packedImages } from '../lab/packed.js';
 import { LitmusError, LitmusLimit } from '../litmus/test.js';
+import { ScheduleError } from '../schedule/schedule.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { litmusCommand } from './litmus.js';
+import { replayCommand } from './replay.js';
 import { setupCommand } from './setup.js';
 import { stacksCommand } from './stacks.js';
 import { symbolsCommand } from './symbols.js';
@@ -32,6 +36,7 @@ function program(): Command {
     bootCommand(),
     traceCommand(),
     stacksCommand(),
+    replayCommand(),
     disasmCommand(),
     symbolsCommand(),
     litmusCommand(),
@@ -44,6 +49,9 @@ function program(): Command {
 /** Which errors are the user's, by class; all others are ours. */
 const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[] = [
   [UsageError, EXIT_STATUS.usage],
+  [ScheduleError, EXIT_STATUS.usage],
+  [PatchError, EXIT_STATUS.usage],
+  [AsmError, EXIT_STATUS.usage],
   [LitmusError, EXIT_STATUS.usage],
   [LitmusLimit, EXIT_STATUS.budget],
   [ImageError, EXIT_STATUS.badImage],

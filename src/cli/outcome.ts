@@ -4,7 +4,7 @@ import type { Machine, Outcome } from '../../emu/machine.js';
 import { EXIT_STATUS } from './errors.js';
 
 /** 128 + SIGINT, as a shell says it. */
-const INTERRUPTED = 130;
+export const INTERRUPTED = 130;
 
 export interface Ending {
   readonly status: number;

@@ -1,51 +1,82 @@
 /** What all commands that run a guest do alike: open it, connect console and stdin, run it, hear Ctrl-C, close it. */
 import { fstatSync } from 'node:fs';
-import type { Machine, Outcome } from '../../emu/machine.js';
-import { type LoadedGuest, openGuest, readInput } from '../lab/open.js';
+import type { Outcome } from '../../emu/machine.js';
+import { type GuestInput, type LoadedGuest, loadGuest, readGuest, readInput } from '../lab/open.js';
+import { specOf } from '../lab/open-schedule.js';
 import { runToEnd } from '../lab/run.js';
+import { logEvents } from '../schedule/event-log.js';
+import { Recorder } from '../schedule/recorder.js';
+import type { GuestSpec, Schedule } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
 import type { GuestRun } from './guest-options.js';
+import { hearingInterrupts } from './interrupt.js';
 import { progressOf } from './progress.js';
+import { Recording } from './recording.js';
+import { checkSecondRun } from './second-run.js';
 
 export interface GuestRunner {
   /** Receives the serial console. */
   console(bytes: Buffer): void;
   /** Called before the first instruction. */
   prepare?(guest: LoadedGuest): void;
+  /** `prepare` attaches what takes the tracers' records out of their rings. */
+  readonly drains?: boolean;
   /** The command prints its result at the end: tell on a terminal how far the run is. */
   readonly slow?: boolean;
   /** Called when the guest has ended and its memory can still be read. */
   finished(outcome: Outcome, guest: LoadedGuest): void;
 }
 
-export async function runGuest({ files, options, budget }: GuestRun, runner: GuestRunner): Promise<void> {
+export async function runGuest(run: GuestRun, runner: GuestRunner): Promise<void> {
+  const input = readGuest(run.files);
+  const recording = run.record !== undefined || run.isChecked ? new Recording(run.record) : undefined;
+  try {
+    const spec = { ...specOf(input, run.options), ...(runner.drains && { drained: true }) };
+    const schedule = await runOnce(run, runner, { input, spec, put: recording?.put });
+    recording?.save(schedule);
+    if (run.isChecked) await checkSecondRun(schedule, recording!.lines());
+  } finally {
+    recording?.close();
+  }
+}
+
+interface GuestOnce {
+  readonly input: GuestInput;
+  readonly spec: GuestSpec;
+  /** Takes a line for each event of the run. */
+  readonly put: ((line: string) => void) | undefined;
+}
+
+/** @returns what was decided about the run. */
+async function runOnce(
+  { options, budget }: GuestRun,
+  runner: GuestRunner,
+  { input, spec, put }: GuestOnce,
+): Promise<Schedule> {
   const output = new ConsoleOutput((bytes) => {
     progress.hide();
     runner.console(bytes);
   });
-  const guest = openGuest(files, { ...options, console: output.put });
-  const detachInput = attachInput(guest.machine);
+  const guest = loadGuest(input, { ...options, console: output.put });
   const progress = progressOf(guest.machine, budget, process.stderr);
-  let interrupted = false;
-  const onInterrupt = (): void => {
-    interrupted = true;
-  };
-  process.on('SIGINT', onInterrupt);
+  const recorder = new Recorder(guest.machine);
+  const detachInput = attachInput((bytes) => recorder.input(bytes));
   try {
+    if (put !== undefined) logEvents(guest.machine, put);
     runner.prepare?.(guest);
-    const outcome = await runToEnd(guest.machine, {
-      budget,
-      interrupted: () => {
+    const outcome = await hearingInterrupts((heard) => {
+      const interrupted = (): boolean => {
         output.flush();
         if (runner.slow) progress.tell();
-        return interrupted;
-      },
+        return heard();
+      };
+      return runToEnd(guest.machine, { budget, interrupted });
     });
     output.flush();
     progress.hide();
     runner.finished(outcome, guest);
+    return recorder.finish(spec, outcome);
   } finally {
-    process.off('SIGINT', onInterrupt);
     detachInput();
     guest.machine.close();
   }
@@ -60,16 +91,16 @@ const END_OF_INPUT = Uint8Array.of(4);
  * starts, which keeps the run repeatable. The end of the input becomes a control-D.
  * @returns what ends the connection.
  */
-function attachInput(machine: Machine): () => void {
+function attachInput(give: (bytes: Uint8Array) => void): () => void {
   const { stdin } = process;
   const kind = fstatSync(STDIN);
   if (!stdin.isTTY && !kind.isFIFO() && !kind.isSocket()) {
-    machine.input(readInput('/dev/stdin'));
-    machine.input(END_OF_INPUT);
+    give(readInput('/dev/stdin'));
+    give(END_OF_INPUT);
     return () => {};
   }
-  const onData = (bytes: Buffer): void => machine.input(bytes);
-  const onEnd = (): void => machine.input(END_OF_INPUT);
+  const onData = (bytes: Buffer): void => give(bytes);
+  const onEnd = (): void => give(END_OF_INPUT);
   stdin.on('data', onData).on('end', onEnd);
   return () => {
     stdin.off('data', onData).off('end', onEnd);

@@ -7,7 +7,7 @@ import { collapsed } from '../trace/collapsed.js';
 import { jsonLine } from '../trace/json.js';
 import { perfScript } from '../trace/perf-script.js';
 import type { StackEvent } from '../trace/stacks.js';
-import { addGuestOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
+import { addRunOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
@@ -30,7 +30,7 @@ interface StacksOptions extends GuestOptions {
 }
 
 export function stacksCommand(): Command {
-  return addGuestOptions(
+  return addRunOptions(
     new Command('stacks').description('sample a guest and print its stitched stacks as perf script does'),
   )
     .option(
@@ -66,6 +66,7 @@ async function printStacks(image: string, options: StacksOptions): Promise<void>
   let samples: Samples | undefined;
   await runGuest(run, {
     slow: true,
+    drains: true,
     console: (bytes) => process.stderr.write(bytes),
     prepare: ({ machine }) => {
       samples = collectSamples(new RunningKernel(machine));

@@ -9,7 +9,7 @@ import { FilterError, syscallFilter } from '../trace/strace-filter.js';
 import { StraceSummary } from '../trace/strace-summary.js';
 import type { CallEvent } from '../trace/syscalls.js';
 import { UsageError } from './errors.js';
-import { addGuestOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
+import { addRunOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
@@ -23,7 +23,7 @@ interface TraceOptions extends GuestOptions {
 }
 
 export function traceCommand(): Command {
-  return addGuestOptions(new Command('trace').description('print the system calls of a guest as strace does'))
+  return addRunOptions(new Command('trace').description('print the system calls of a guest as strace does'))
     .option('-f, --follow-forks', 'all tasks; this is the default')
     .option(
       '-e, --expression <filter>',
@@ -96,6 +96,7 @@ async function traceCalls(image: string, options: TraceOptions): Promise<void> {
   let held: CallStacks | undefined;
   await runGuest(run, {
     slow: options.summaryOnly === true || options.output !== undefined,
+    drains: options.stackTrace === true,
     console: (bytes) => process.stdout.write(bytes),
     prepare: (guest) => {
       const kernel = new RunningKernel(guest.machine);

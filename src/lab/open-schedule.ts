@@ -4,6 +4,7 @@ import { ImageError } from '../../emu/boot/image-error.js';
 import { DEFAULT_RAM, DEFAULT_TURN, type MachineOptions } from '../../emu/machine.js';
 import { patchFile, patchSite } from '../asm/patch.js';
 import type { GuestSpec, PatchText, PinnedFile, Schedule } from '../schedule/schedule.js';
+import { RunningKernel } from './kernel.js';
 import {
   type GuestFiles,
   type GuestInput,
@@ -43,12 +44,15 @@ export async function openSchedule(
   from: Schedule | GuestSpec,
   { console }: Pick<MachineOptions, 'console'> = {},
 ): Promise<LoadedGuest> {
-  const { image, modules, commandLine, cpus, ram, turn, patches } = 'guest' in from ? from.guest : from;
+  const { image, modules, commandLine, cpus, ram, turn, patches, drained } =
+    'guest' in from ? from.guest : from;
   const input = readGuest({ image: image.name, modules: modules.map(({ name }) => name), commandLine });
   expectPinned(image, input.image);
   for (const [index, module] of modules.entries()) expectPinned(module, input.modules[index]!);
   const patched = { ...input.image, bytes: await withPatches(input.image, patches) };
-  return loadGuest({ ...input, image: patched }, { cpus, ram, turn, ...(console && { console }) });
+  const guest = loadGuest({ ...input, image: patched }, { cpus, ram, turn, ...(console && { console }) });
+  if (drained) new RunningKernel(guest.machine).tap({});
+  return guest;
 }
 
 const digestOf = (bytes: Uint8Array): string =>

@@ -6,7 +6,7 @@ import type { Machine, Outcome } from '../../emu/machine.js';
  * Instructions between two looks at signals and input: 1 ms of a busy guest, some 50 ms of an idle one, which does little
  * but go to sleep and wake up. Slices do not change the run.
  */
-const SLICE = 200_000;
+export const SLICE = 200_000;
 
 export interface RunOptions {
   /** Instructions after which the run ends. */
