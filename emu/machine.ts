@@ -306,7 +306,7 @@ export class Machine {
 
   /**
    * Calls `handler` whenever a CPU is about to execute the instruction at `address`. The first handler of an address and the
-   * removal of the last one cost all translated code. A CPU that stands there, stopped by another handler, meets this one.
+   * removal of the last one cost all translated code.
    * @returns a function that removes it.
    */
   breakpoint(address: bigint, handler: BreakpointHandler): () => void {
@@ -318,7 +318,6 @@ export class Machine {
     }
     const all = handlers;
     all.push(handler);
-    for (const cpu of this.cpus) cpu.meet(address);
     return () => {
       all.splice(all.indexOf(handler), 1);
       if (all.length > 0) return;

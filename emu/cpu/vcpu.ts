@@ -134,8 +134,8 @@ export class Vcpu extends Core {
       const waiting = this.#deliverPending();
       if (this.#isShutdown()) return { stop: 'shutdown', spent };
       const horizon = Math.min(until, this.apic.deadline) - this.time;
-      const limit = waiting ? 1 : Math.min(horizon, budget - spent, this.perf.deadline - this.retired);
-      const { end, executed } = this.#execute(Math.max(limit, 1));
+      const limit = Math.max(Math.min(horizon, budget - spent, this.perf.deadline - this.retired), 1);
+      const { end, executed } = waiting ? this.#executeHolding(limit) : this.#execute(limit);
       spent += executed;
       this.refuse();
       if (this.#isShutdown()) return { stop: 'shutdown', spent };
@@ -170,19 +170,28 @@ export class Vcpu extends Core {
     return !state.shadow && this.#interruptible && this.apic.pendingVector() >= 0;
   }
 
-  /** A new breakpoint lies at `address`: a CPU that another one has stopped there meets it. */
-  meet(address: bigint): void {
-    if (this.#atBreakpoint === address) this.#atBreakpoint = undefined;
+  /** The breakpoint that has ended the last run is met again by the next one, for who has come to watch since. */
+  meetAgain(): void {
+    this.#atBreakpoint = undefined;
   }
 
   #isShutdown(): boolean {
     return this.activity === 'shutdown';
   }
 
-  #execute(limit: number): { end: RunEnd; executed: number } {
+  /** Executes while something is held back: up to the next boundary at which it may be taken. */
+  #executeHolding(limit: number): { end: RunEnd; executed: number } {
+    if (limit === 1 || this.state.shadow || !this.state.in64BitMode) return this.#execute(1);
+    const result = this.#execute(limit, true);
+    return result.end === 'guard' && result.executed === 0 ? this.#execute(1) : result;
+  }
+
+  #execute(limit: number, guarded = false): { end: RunEnd; executed: number } {
     this.running = true;
     try {
-      const result = this.engine.run(this.state, limit, this.#atBreakpoint);
+      const result = guarded
+        ? this.engine.runGuarded(this.state, limit, this.#atBreakpoint)
+        : this.engine.run(this.state, limit, this.#atBreakpoint);
       this.#atBreakpoint = result.end === 'breakpoint' ? this.state.rip : undefined;
       this.time += result.executed;
       this.retired += result.executed;

@@ -25,5 +25,8 @@ export interface MmioWindow {
   write(offset: number, size: number, value: number): void;
 }
 
-/** Why a run ended: its limit (or `curtail`), HLT, a breakpoint, or a fetch or an access that no memory answers. */
-export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error';
+/**
+ * Why a run ended: its limit (or `curtail`), HLT, a breakpoint, a fetch or an access that no memory answers, or, if guarded, before
+ * an instruction that may let in what was held back.
+ */
+export type RunEnd = 'limit' | 'halt' | 'breakpoint' | 'bus-error' | 'guard';

@@ -23,8 +23,9 @@ import {
   UC_PROT_READ_EXECUTE,
   viewMemory,
 } from './ffi.js';
+import { Guards } from './guards.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
-import { type Layout, layout, liveState } from './layout.js';
+import { HFLAG, type Layout, layout, liveState } from './layout.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
 const INVALID_OPCODE = 6;
@@ -32,6 +33,7 @@ const INT_N_LENGTH = 2n;
 const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
+const NO_EXITS = new BigUint64Array(0);
 /** The last canonical address of the lower half (SDM 1, "Canonical Addressing", 3.3.7.1). */
 const LOWER_HALF_END = 0x7fff_ffff_ffffn;
 /** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
@@ -43,6 +45,7 @@ export class Engine {
   readonly #ffi: Ffi = ffi();
   readonly #layout: Layout = layout();
   readonly #client: EngineClient;
+  readonly #ram: Uint8Array;
   readonly #uc: Pointer;
   readonly #pristine: Pointer;
   readonly #callbacks: Pointer[] = [];
@@ -53,6 +56,8 @@ export class Engine {
   readonly #scratch = Buffer.alloc(16);
   readonly #breakpoints = new Map<bigint, bigint>();
   readonly #traps: TranslationTraps;
+  readonly #guards = new Guards();
+  #guarded = false;
   #codeCallback: Pointer = null;
   #userCodeCallback: Pointer = null;
   #userCodeHook: bigint | undefined;
@@ -71,6 +76,7 @@ export class Engine {
 
   constructor(ram: HostMemory, client: EngineClient) {
     this.#client = client;
+    this.#ram = ram.bytes;
     const f = this.#ffi;
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
@@ -79,16 +85,12 @@ export class Engine {
     this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
     const { contextSize, start, live } = this.#layout;
     f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
-    f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     f.check(f.useExits(this.#uc), 'uc_ctl');
+    f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     this.#traps = new TranslationTraps({
       ram: ram.bytes,
       physicalOf: (address) => client.codeAddress(address),
-      retranslate: (block) => {
-        f.removeCode(this.#uc, block.pc, block.pc + BigInt(block.size));
-        this.#translateAgain = true;
-        f.stop(this.#uc);
-      },
+      retranslate: (block) => this.#retranslate(block),
     });
     f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_READ_EXECUTE), 'uc_mem_map');
     f.check(f.memWrite(this.#uc, PRIMER_ADDRESS, Buffer.from(PRIMER), BigInt(PRIMER.length)), 'uc_mem_write');
@@ -121,6 +123,7 @@ export class Engine {
       const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
       invalidAt = -1;
       if (!dealtWith) this.#guard(() => client.exception(vector), undefined);
+      if (this.#guarded) this.curtail(); // a handler may have been entered, whose hflags lack the mark
     });
     this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
       invalidAt = this.retired;
@@ -221,7 +224,20 @@ export class Engine {
       this.codePages.add(page);
       this.recentCodePages.add(page);
     }
-    this.#traps.translated(block);
+    const byteAt = (offset: number): number => {
+      const physical = this.#client.codeAddress(block.pc + BigInt(offset));
+      return physical < 0 ? -1 : this.#ram[physical]!;
+    };
+    if (this.#guarded && this.#guards.add(block, byteAt)) {
+      this.#ffi.check(this.#ffi.setExits(this.#uc, this.#guards.addresses), 'uc_ctl');
+      this.#retranslate(block);
+    } else this.#traps.translated(block);
+  }
+
+  #retranslate({ pc, size }: Block): void {
+    this.#ffi.removeCode(this.#uc, pc, pc + BigInt(size));
+    this.#translateAgain = true;
+    this.#ffi.stop(this.#uc);
   }
 
   #stopWhere(address: bigint, wanted: () => boolean): void {
@@ -287,6 +303,29 @@ export class Engine {
    * `passed` does not stop the first instruction.
    */
   run(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
+    return this.#run(state, limit, passed);
+  }
+
+  /**
+   * The same, and the run also ends as `guard` before an instruction that may let in what the CPU holds back (`Guards`), and behind
+   * an exception. In 64-bit mode only.
+   */
+  runGuarded(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
+    this.load(state);
+    state.hflags |= HFLAG.GUARDED;
+    this.#ffi.setExits(this.#uc, this.#guards.addresses);
+    this.#guarded = true;
+    try {
+      const { end, executed } = this.#run(state, limit, passed);
+      return { end: end === 'halt' ? 'guard' : end, executed };
+    } finally {
+      this.#guarded = false;
+      this.#ffi.setExits(this.#uc, NO_EXITS);
+      state.hflags &= ~HFLAG.GUARDED;
+    }
+  }
+
+  #run(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
     const f = this.#ffi;
     const book = this.#bookkeeping;
     let executed = 0;

@@ -47,6 +47,7 @@ export const REG = {
 
 const write = (type: number, args: number): number => type | (args << 26) | (1 << 30);
 const CTL_USE_EXITS = write(4, 1);
+const CTL_EXITS = write(6, 2);
 const CTL_CPU_MODEL = write(7, 1);
 const CTL_TB_REMOVE_CACHE = write(9, 2);
 const CTL_TB_FLUSH = write(10, 0);
@@ -95,6 +96,7 @@ function bind(library: UnicornLibrary) {
   const ctl0 = lib.func('int uc_ctl(void *uc, int control)');
   const ctl1 = lib.func('uc_ctl', 'int', ['void *', 'int', 'int']);
   const ctl2 = lib.func('uc_ctl', 'int', ['void *', 'int', 'uint64_t', 'uint64_t']);
+  const ctlArray = lib.func('uc_ctl', 'int', ['void *', 'int', 'void *', 'size_t']);
   const strerror = lib.func('const char *uc_strerror(int code)') as (code: number) => string;
   return {
     library,
@@ -125,7 +127,11 @@ function bind(library: UnicornLibrary) {
       'int uc_hook_add(void *uc, _Out_ size_t *hook, int type, void *cb, void *user, uint64_t begin, uint64_t end, int insn)',
     ),
     hookDel: lib.func('int uc_hook_del(void *uc, size_t hook)'),
+    /** Runs stop at the exits, of which there are none yet, and not at `until`. */
     useExits: (uc: Pointer): number => ctl1(uc, CTL_USE_EXITS, 1),
+    /** Replaces the exits; they count when code is translated. */
+    setExits: (uc: Pointer, addresses: BigUint64Array): number =>
+      ctlArray(uc, CTL_EXITS, addresses, addresses.length),
     setCpuModel: (uc: Pointer, model: number): number => ctl1(uc, CTL_CPU_MODEL, model),
     codeBuffer: (uc: Pointer, bytes: number): number => ctl1(uc, CTL_TCG_BUFFER_SIZE, bytes),
     removeCode: (uc: Pointer, from: bigint, to: bigint): number => ctl2(uc, CTL_TB_REMOVE_CACHE, from, to),

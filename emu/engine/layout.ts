@@ -58,6 +58,8 @@ export const HFLAG = {
   PE: 1 << 7,
   LMA: 1 << 14,
   CS64: 1 << 15,
+  /** DR7 has a breakpoint on I/O (HF_IOBPT): the machine keeps DR7 to itself, so the engine never sets it. */
+  GUARDED: 1 << 24,
 } as const;
 /** Bit of hflags2: NMIs are blocked; a real IRET clears it. */
 export const HFLAG2_NMI_MASK = 1 << 2;
