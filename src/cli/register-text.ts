@@ -21,8 +21,10 @@ export function registerText(registers: CpuRegisters, symbol: (rip: bigint) => s
 }
 
 function natural(name: RegisterName, value: bigint, hex: string, symbol: (rip: bigint) => string): string {
-  if (name === 'eflags')
-    return `[ ${FLAGS.filter((flag, bit) => flag !== '' && (value >> BigInt(bit)) & 1n).join(' ')} ]`;
+  if (name === 'eflags') {
+    const set = FLAGS.filter((flag, bit) => flag !== '' && ((value >> BigInt(bit)) & 1n) === 1n);
+    return `[ ${set.map((flag) => `${flag} `).join('')}]`;
+  }
   if (name === 'rip') return `${hex} <${symbol(value)}>`;
   return ADDRESSES.has(name) ? hex : String(BigInt.asIntN(64, value));
 }

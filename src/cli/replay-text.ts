@@ -31,7 +31,7 @@ export function differenceText(
   const text = (logged: LoggedEvent | undefined): string =>
     logged === undefined ? 'nothing more' : eventText(logged, place);
   return (
-    `unwindlab: ${spec.image.name}: event ${event} of the ${later} run is not that of the ${earlier} one\n` +
+    `unwindlab: ${spec.image.name}: the ${later} run parts from the ${earlier} one at event ${event}\n` +
     line(earlier, text(recorded)) +
     line(later, text(found)) +
     (found === undefined ? '' : registersLine(recorded, found)) +

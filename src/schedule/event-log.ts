@@ -13,12 +13,13 @@ import { type CpuState, GPR_NAMES } from '../../emu/engine/cpu-state.js';
 import { describeEvent, EVENT_KINDS } from '../../emu/event-words.js';
 import type { EventKind } from '../../emu/events.js';
 import type { Machine } from '../../emu/machine.js';
+import { LineBuilder } from './line-builder.js';
 import { ScheduleError } from './schedule.js';
 
 /** In the middle of an instruction that moves data, the engine knows the general registers but neither RIP nor the flags. */
 const PLACELESS: ReadonlySet<EventKind> = new Set(['port', 'ipi']);
 
-const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+const DIGITS = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_');
 const REGISTERS = [...GPR_NAMES, 'eflags'] as const;
 export type LoggedRegister = (typeof REGISTERS)[number];
 const SPREAD_HIGH = 0x9e37_79b1;
@@ -27,22 +28,22 @@ const FNV_PRIME = 0x0100_0193;
 const FNV_SEED = 0x811c_9dc5;
 /** The upper bits of a product depend on all bits of its factor. */
 const DIGIT_SHIFT = 26;
+/** Digits of a 32-bit number. */
+const ALL_DIGITS = 8;
+const EQUALS = 0x3d;
 
-const hex = (value: number): string => (value >>> 0).toString(16);
-const hex8 = (value: number): string => hex(value).padStart(8, '0');
-
-/** A word for the registers of a CPU; `flags` is 0 where they are not known. */
-function registerWord(state: CpuState, flags: number): string {
-  let digits = '';
+/** The word for the registers of a CPU; `flags` is 0 where they are not known. */
+function addRegisters(line: LineBuilder, state: CpuState, flags: number): void {
   let hash = FNV_SEED;
   for (let index = 0; index < REGISTERS.length; index++) {
-    const low = index < GPR_NAMES.length ? state.reg32(index) : flags;
-    const high = index < GPR_NAMES.length ? state.regHigh32(index) : 0;
+    const isGeneral = index < GPR_NAMES.length;
+    const low = isGeneral ? state.reg32(index) : flags;
+    const high = isGeneral ? state.regHigh32(index) : 0;
     const mixed = Math.imul(low ^ Math.imul(high, SPREAD_HIGH), SPREAD);
-    digits += DIGITS[mixed >>> DIGIT_SHIFT];
+    line.byte(DIGITS[mixed >>> DIGIT_SHIFT]!);
     hash = Math.imul(hash ^ mixed, FNV_PRIME);
   }
-  return digits + hex8(hash);
+  line.hex(hash, ALL_DIGITS);
 }
 
 /**
@@ -50,18 +51,33 @@ function registerWord(state: CpuState, flags: number): string {
  * @returns a function that ends it.
  */
 export function logEvents(machine: Machine, put: (line: string, cpu: number) => void): () => void {
+  const line = new LineBuilder();
   return machine.events.witness((kind, cpu, time, word, address) => {
     const { state } = machine.cpus[cpu]!;
     const isPlaceless = PLACELESS.has(kind);
-    const high = isPlaceless ? 0 : state.ripHigh;
-    const place = isPlaceless
-      ? `=${hex(address)}`
-      : high === 0
-        ? hex(state.ripLow)
-        : hex(high) + hex8(state.ripLow);
-    const registers = registerWord(state, isPlaceless ? 0 : state.rflags);
-    put(`${machine.retired} ${cpu} ${time} ${kind} ${hex(word)} ${place} ${registers}`, cpu);
+    line.decimal(machine.retired);
+    line.blank();
+    line.decimal(cpu);
+    line.blank();
+    line.decimal(time);
+    line.blank();
+    line.text(kind);
+    line.blank();
+    line.hex(word);
+    line.blank();
+    if (isPlaceless) {
+      line.byte(EQUALS);
+      line.hex(address);
+    } else addPlace(line, state);
+    line.blank();
+    addRegisters(line, state, isPlaceless ? 0 : state.rflags);
+    put(line.take(), cpu);
   });
+}
+
+function addPlace(line: LineBuilder, { ripHigh, ripLow }: CpuState): void {
+  if (ripHigh !== 0) line.hex(ripHigh);
+  line.hex(ripLow, ripHigh === 0 ? 1 : ALL_DIGITS);
 }
 
 export interface LoggedEvent {
