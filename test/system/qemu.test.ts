@@ -57,7 +57,7 @@ describe.skipIf(!hasQemu)(`the same kernel under QEMU${why}`, () => {
 
   it.each(['threads', 'processes'])('%s: on 8 CPUs', (name) => expectSame(name, [8]));
 
-  it.each(['threads', 'lisp'])('%s: with both tracers at work', (name) =>
+  it.each(['threads', 'lisp', 'tracers'])('%s: with both tracers at work', (name) =>
     expectSame(name, [1, 2], 'trace=perf,ftrace'),
   );
 });
