@@ -33,7 +33,7 @@ export class SnapshotStore {
       }
       now.copy(base, start);
     }
-    this.#ram.discard();
+    this.#ram.drop();
     const snapshot = new RamSnapshot();
     this.#live.add(snapshot);
     return snapshot;
