@@ -18,6 +18,7 @@ export class Recorder {
 
   /** Passes input on to the machine, which stands between two runs. */
   input(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
     this.#run(this.#machine.retired);
     const last = this.#choices.at(-1);
     if (last?.kind === 'input') {

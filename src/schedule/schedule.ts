@@ -244,21 +244,22 @@ function parseEnd(text: string): ScheduleEnd {
   return { kind: match[1]!, retired: whole('end', match[2]!), hash: match[3]! };
 }
 
+/** By the first word of a decision: the shape of what follows it, and what that makes. */
+const CHOICES: readonly (readonly [head: string, words: number, make: (...words: string[]) => Choice])[] = [
+  ['nmi', 1, (cpu = '') => ({ kind: 'nmi', cpu: whole('nmi', cpu) })],
+  ['deliver', 1, (cpu = '') => ({ kind: 'deliver', cpu: whole('deliver', cpu) })],
+  ['irq', 2, (cpu = '', number = '') => ({ kind: 'irq', cpu: whole('irq', cpu), vector: vector(number) })],
+  ['call', 2, (cpu = '', symbol = '') => ({ kind: 'call', cpu: whole('call', cpu), symbol })],
+  ['cpu', 2, (cpu = '', count = '') => ({ kind: 'cpu', cpu: whole('cpu', cpu), count: whole('cpu', count) })],
+  ['in', 1, (hex = '') => ({ kind: 'input', bytes: fromHex(hex) })],
+];
+
 /** Reads one decision, such as `nmi:0`. @throws ScheduleError */
 export function parseChoice(text: string): Choice {
-  const [head, first, second, ...more] = text.split(':');
-  if (more.length === 0) {
-    if (first === undefined) return { kind: 'run', count: whole('do', text) };
-    if (head === 'in' && second === undefined && /^([0-9a-f]{2})*$/.test(first))
-      return { kind: 'input', bytes: Buffer.from(first, 'hex') };
-    const cpu = whole(head!, first);
-    if ((head === 'nmi' || head === 'deliver') && second === undefined) return { kind: head, cpu };
-    if (second !== undefined && second !== '') {
-      if (head === 'cpu') return { kind: 'cpu', cpu, count: whole('cpu', second) };
-      if (head === 'irq') return { kind: 'irq', cpu, vector: vector(second) };
-      if (head === 'call') return { kind: 'call', cpu, symbol: second };
-    }
-  }
+  const [head, ...words] = text.split(':');
+  if (words.length === 0) return { kind: 'run', count: whole('do', text) };
+  const row = CHOICES.find(([name, count]) => name === head && count === words.length);
+  if (row !== undefined && !words.includes('')) return row[2](...words);
   throw new ScheduleError(
     `expected COUNT, nmi:CPU, deliver:CPU, irq:CPU:VECTOR, call:CPU:SYMBOL, cpu:CPU:COUNT or in:HEX, found ${shortened(text)}`,
   );
@@ -276,5 +277,16 @@ function vector(text: string): number {
   throw new ScheduleError(`expected an interrupt vector from 16 to 255, found ${shortened(text)}`);
 }
 
-const shortened = (text: string): string =>
-  JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
+function fromHex(text: string): Uint8Array {
+  if (/^([0-9a-f]{2})+$/.test(text)) return Buffer.from(text, 'hex');
+  throw new ScheduleError(`expected bytes in hexadecimal for in, found ${shortened(text)}`);
+}
+
+const shortened = (text: string): string => json(text.length > 60 ? `${text.slice(0, 57)}...` : text);
+
+/** As JSON has it, with nothing in it that a terminal obeys. */
+const json = (text: string): string =>
+  JSON.stringify(text).replace(
+    /\p{Cc}/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
