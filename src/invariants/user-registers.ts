@@ -24,8 +24,11 @@ const FS = GENERAL + 2;
 /** Not compared with the others: which GS base is where is a matter of its own. */
 const GS = GENERAL + 3;
 
-/** RF is set in what a fault saves and means nothing to the task; bit 1 is always set. */
-const RF = 0x1_0000;
+/**
+ * TF, IF, IOPL, NT, AC and ID. Not RF, which is set in what a fault saves and means nothing to the task; and not the arithmetic flags,
+ * which the engine works out when the CPU stops, and a watcher looks at them in the middle of a run.
+ */
+const SYSTEM_FLAGS = 0x24_7300;
 const SYSCALL_LENGTH = 2n;
 const ARCH_PRCTL = 158;
 /** orig_ax of an entry that is no system call. */
@@ -43,7 +46,7 @@ export function wordsOf({ state }: Vcpu): bigint[] {
   for (let index = 0; index < GENERAL; index++) words.push(state.reg(index));
   words.push(
     state.rip,
-    BigInt((state.rflags & ~RF) >>> 0),
+    BigInt(state.systemFlags & SYSTEM_FLAGS),
     state.segment('fs').base,
     state.segment('gs').base,
   );
@@ -61,7 +64,7 @@ export function leaving(cpu: Vcpu, syscall = NO_SYSCALL): UserRegisters {
 export function behindSyscall(cpu: Vcpu): UserRegisters {
   const words = wordsOf(cpu);
   words[IP] = words[GPR.rcx]!;
-  words[FLAGS] = words[GPR.r11]!;
+  words[FLAGS] = words[GPR.r11]! & BigInt(SYSTEM_FLAGS);
   return { words, syscall: Number(BigInt.asIntN(32, words[GPR.rax]!)) };
 }
 
@@ -73,7 +76,7 @@ export function fromPtRegs(
 ): UserRegisters | undefined {
   if (bytes.readUInt32LE(PT_CS) !== USER_CS) return undefined;
   const words = PT_OFFSETS.map((offset) => bytes.readBigUInt64LE(offset));
-  words[FLAGS] = words[FLAGS]! & ~BigInt(RF);
+  words[FLAGS] = words[FLAGS]! & BigInt(SYSTEM_FLAGS);
   words.push(fsBase, gsBase);
   return { words, syscall: bytes.readInt32LE(PT_ORIG_AX) };
 }
