@@ -23,7 +23,7 @@ import {
   UC_PROT_READ_EXECUTE,
   viewMemory,
 } from './ffi.js';
-import { Guards } from './guards.js';
+import { guardsOf } from './guards.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
@@ -33,7 +33,6 @@ const INT_N_LENGTH = 2n;
 const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
-const NO_EXITS = new BigUint64Array(0);
 /** The last canonical address of the lower half (SDM 1, "Canonical Addressing", 3.3.7.1). */
 const LOWER_HALF_END = 0x7fff_ffff_ffffn;
 /** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
@@ -56,8 +55,11 @@ export class Engine {
   readonly #scratch = Buffer.alloc(16);
   readonly #breakpoints = new Map<bigint, bigint>();
   readonly #traps: TranslationTraps;
-  readonly #guards = new Guards();
   #guarded = false;
+  /** The block that is being translated with exits. */
+  #exitsIn: bigint | undefined;
+  /** Where guarded runs stop. A block that begins with a stop is empty, and the engine forgets empty blocks. */
+  readonly #guards = new Set<bigint>();
   #codeCallback: Pointer = null;
   #userCodeCallback: Pointer = null;
   #userCodeHook: bigint | undefined;
@@ -224,14 +226,28 @@ export class Engine {
       this.codePages.add(page);
       this.recentCodePages.add(page);
     }
-    const byteAt = (offset: number): number => {
+    if (this.#exitsIn === block.pc) {
+      this.#setExits(undefined);
+      return;
+    }
+    this.#traps.translated(block);
+    if (this.#guarded && !this.#translateAgain) this.#layGuards(block);
+  }
+
+  #layGuards(block: Block): void {
+    const guards = guardsOf(block, (offset) => {
       const physical = this.#client.codeAddress(block.pc + BigInt(offset));
       return physical < 0 ? -1 : this.#ram[physical]!;
-    };
-    if (this.#guarded && this.#guards.add(block, byteAt)) {
-      this.#ffi.check(this.#ffi.setExits(this.#uc, this.#guards.addresses), 'uc_ctl');
-      this.#retranslate(block);
-    } else this.#traps.translated(block);
+    });
+    if (guards.length === 0) return;
+    for (const guard of guards) this.#guards.add(guard);
+    this.#setExits(block.pc, guards);
+    this.#retranslate(block);
+  }
+
+  #setExits(block: bigint | undefined, exits: readonly bigint[] = []): void {
+    this.#exitsIn = block;
+    this.#ffi.check(this.#ffi.setExits(this.#uc, BigUint64Array.from(exits)), 'uc_ctl');
   }
 
   #retranslate({ pc, size }: Block): void {
@@ -311,16 +327,15 @@ export class Engine {
    * an exception. In 64-bit mode only.
    */
   runGuarded(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
+    if (this.#guards.has(state.rip)) return { end: 'guard', executed: 0 };
     this.load(state);
     state.hflags |= HFLAG.GUARDED;
-    this.#ffi.setExits(this.#uc, this.#guards.addresses);
     this.#guarded = true;
     try {
       const { end, executed } = this.#run(state, limit, passed);
       return { end: end === 'halt' ? 'guard' : end, executed };
     } finally {
       this.#guarded = false;
-      this.#ffi.setExits(this.#uc, NO_EXITS);
       state.hflags &= ~HFLAG.GUARDED;
     }
   }
@@ -346,7 +361,7 @@ export class Engine {
       if (counter > allowed) return { end: 'limit', executed };
       if (this.#translateAgain || code === UC_ERR_EXCEPTION) {
         if (counter < allowed) continue;
-        this.#traps.abandon();
+        this.#abandonTranslation();
         return { end: 'limit', executed };
       }
       return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', executed };
@@ -376,8 +391,14 @@ export class Engine {
     return false;
   }
 
-  #rethrow(): never {
+  /** The run ends before a block is translated again. */
+  #abandonTranslation(): void {
     this.#traps.abandon();
+    if (this.#exitsIn !== undefined) this.#setExits(undefined);
+  }
+
+  #rethrow(): never {
+    this.#abandonTranslation();
     const failure = this.#failure!;
     this.#failure = undefined;
     throw failure;
