@@ -3,7 +3,9 @@
  * a name beside it; the record itself appears when all of it is there.
  */
 import {
+  accessSync,
   closeSync,
+  constants,
   openSync,
   readSync,
   realpathSync,
@@ -14,7 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { FileError, reasonOf } from '../lab/open.js';
 import { formatSchedule, type Schedule } from '../schedule/schedule.js';
@@ -25,7 +27,9 @@ const PENDING = 1 << 18;
 const COPY = 1 << 20;
 
 export class Recording {
-  readonly #file: string | undefined;
+  /** The name of the record, for messages. */
+  readonly #name: string;
+  readonly #target: Target | undefined;
   readonly #log: number;
   #pending: string[] = [];
   #waiting = 0;
@@ -35,9 +39,10 @@ export class Recording {
    * @throws FileError when it cannot be written
    */
   constructor(file: string | undefined) {
-    this.#file = file && writing(file, () => targetOf(file));
-    const folder = this.#file === undefined || !isRegular(this.#file) ? tmpdir() : dirname(this.#file);
-    this.#log = writing(file ?? folder, () => openNameless(folder));
+    this.#name = file ?? tmpdir();
+    this.#target = file === undefined ? undefined : writing(file, () => targetOf(file));
+    const beside = this.#target?.kind === 'file' ? dirname(this.#target.path) : tmpdir();
+    this.#log = writing(this.#name, () => openNameless(beside));
   }
 
   /** Takes a line of the log. @throws FileError */
@@ -62,33 +67,29 @@ export class Recording {
   /** Writes the record. On a terminal it is the schedule alone. @throws FileError */
   save(schedule: Schedule): void {
     this.#flush();
-    const file = this.#file;
-    if (file === undefined) return;
+    const target = this.#target;
+    if (target === undefined) return;
     const line = `${formatSchedule(schedule)}\n`;
-    if (isRegular(file)) this.#replace(file, line);
-    else this.#send(file, line);
+    if (target.kind === 'file') this.#replace(target.path, line);
+    else {
+      this.#write(target.handle, line);
+      if (!isatty(target.handle)) this.#copyLog(target.handle);
+    }
   }
 
-  #replace(file: string, line: string): void {
-    const begun = `${file}.${process.pid}.tmp`;
-    const handle = writing(file, () => openSync(begun, 'w'));
+  #replace(path: string, line: string): void {
+    const begun = `${path}.${process.pid}.tmp`;
+    const handle = writing(this.#name, () => openSync(begun, 'w'));
     try {
       this.#write(handle, line);
       this.#copyLog(handle);
-      writing(file, () => renameSync(begun, file));
+      writing(this.#name, () => renameSync(begun, path));
     } catch (error) {
       rmSync(begun, { force: true });
       throw error;
     } finally {
       closeSync(handle);
     }
-  }
-
-  #send(file: string, line: string): void {
-    const handle = writing(file, () => openSync(file, 'w'));
-    this.#write(handle, line);
-    if (!isatty(handle)) this.#copyLog(handle);
-    closeSync(handle);
   }
 
   #copyLog(to: number): void {
@@ -102,27 +103,27 @@ export class Recording {
 
   #write(handle: number, data: string | Uint8Array): void {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-    for (let at = 0; at < bytes.length; )
-      at += writing(this.#file ?? tmpdir(), () => writeSync(handle, bytes, at));
+    for (let at = 0; at < bytes.length; ) at += writing(this.#name, () => writeSync(handle, bytes, at));
   }
 
   close(): void {
     closeSync(this.#log);
+    if (this.#target?.kind === 'stream') closeSync(this.#target.handle);
   }
 }
 
-/** The file that a name leads to, through symbolic links. */
-function targetOf(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return join(realpathSync(dirname(file)), file.slice(file.lastIndexOf('/') + 1));
-  }
-}
+/** What a record goes to: a file that is replaced, or what cannot be, such as a terminal, a pipe or a device. */
+type Target =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'stream'; readonly handle: number };
 
-/** Not a terminal, a pipe or another thing that cannot be replaced. */
-const isRegular = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
+function targetOf(file: string): Target {
+  const there = statSync(file, { throwIfNoEntry: false });
+  if (there === undefined) return { kind: 'file', path: join(realpathSync(dirname(file)), basename(file)) };
+  if (!there.isFile()) return { kind: 'stream', handle: openSync(file, 'w') };
+  accessSync(file, constants.W_OK);
+  return { kind: 'file', path: realpathSync(file) };
+}
 
 /** A file for this process that leaves nothing behind, however it ends. */
 function openNameless(folder: string): number {

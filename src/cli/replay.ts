@@ -15,6 +15,8 @@ import { Recording } from './recording.js';
 import { differenceText } from './replay-text.js';
 import { checkSecondRun } from './second-run.js';
 
+const STDIN = 0;
+
 interface ReplayOptions {
   checkDeterminism?: boolean;
 }
@@ -93,12 +95,13 @@ interface OpenRecord {
   close(): void;
 }
 
-/** @throws FileError, ScheduleError */
-function openRecord(from: string): OpenRecord {
+/** @param from a file, - for stdin, or the schedule itself. @throws FileError, ScheduleError */
+export function openRecord(from: string): OpenRecord {
   if (/^\s*unwindlab\/\d+\s/.test(from))
     return { schedule: parseSchedule(from), log: undefined, close: () => {} };
-  const file = from === '-' ? '/dev/stdin' : from;
-  const handle = reading(file, () => openSync(file, 'r'));
+  const isStdin = from === '-';
+  const file = isStdin ? 'standard input' : from;
+  const handle = isStdin ? STDIN : reading(file, () => openSync(file, 'r'));
   const { next } = new LineReader(handle);
   const first = reading(file, next);
   if (first === undefined) throw new ScheduleError(`expected a schedule in ${file}, found it empty`);

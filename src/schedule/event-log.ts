@@ -7,8 +7,9 @@
  * STEP counts the instructions of all CPUs, in decimal like TIME, which is that CPU's. WORD (hexadecimal) is what the event is
  * about, as `emu/event-words.ts` packs it. PLACE is RIP (hexadecimal) where the engine knows it at such an event; otherwise `=` and
  * the low half of the value that moves. REGISTERS has a digit of 6 bits for each general register and RFLAGS, which tells the
- * ones that differ, and a hash of all.
+ * ones that differ, and a hash of all; RF is left out, for the engine clears it only at the end of a block.
  */
+import { RFLAGS } from '../../emu/cpu/architecture.js';
 import { type CpuState, GPR_NAMES } from '../../emu/engine/cpu-state.js';
 import { describeEvent, EVENT_KINDS } from '../../emu/event-words.js';
 import type { EventKind } from '../../emu/events.js';
@@ -70,7 +71,7 @@ export function logEvents(machine: Machine, put: (line: string, cpu: number) => 
       line.hex(address);
     } else addPlace(line, state);
     line.blank();
-    addRegisters(line, state, isPlaceless ? 0 : state.rflags);
+    addRegisters(line, state, isPlaceless ? 0 : state.rflags & ~RFLAGS.RF);
     put(line.take(), cpu);
   });
 }

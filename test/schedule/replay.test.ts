@@ -13,7 +13,6 @@ import { runToEnd } from '../../src/lab/run.js';
 import { logEvents } from '../../src/schedule/event-log.js';
 import { Recorder } from '../../src/schedule/recorder.js';
 import {
-  type Choice,
   formatSchedule,
   parseChoice,
   parseSchedule,
@@ -158,8 +157,8 @@ describe('what was recorded runs again', () => {
   });
 
   it('with rings that the host empties only if they were emptied then', async () => {
-    const files = { image: '@kernel', modules: ['@lisp'], commandLine: 'trace=perf perf.period=8000' };
-    const choices: Choice[] = [{ kind: 'run', count: 50_000_000 }];
+    const files = { image: '@kernel', modules: ['@lisp'], commandLine: 'trace=perf perf.period=10000' };
+    const choices = 'in:04,60000000'.split(',').map(parseChoice); // a program that reads finds the end of its input
     const drained = { ...guestSpecOf(files, {}), drained: true };
     const { end, log } = await again({ guest: drained, choices });
     expect(end.kind).toBe('poweroff');
