@@ -13,6 +13,7 @@ import { ScheduleError } from '../schedule/schedule.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
+import { explainCommand } from './explain.js';
 import { litmusCommand } from './litmus.js';
 import { replayCommand } from './replay.js';
 import { setupCommand } from './setup.js';
@@ -37,6 +38,7 @@ function program(): Command {
     traceCommand(),
     stacksCommand(),
     replayCommand(),
+    explainCommand(),
     disasmCommand(),
     symbolsCommand(),
     litmusCommand(),

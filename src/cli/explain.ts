@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { PLAIN_STORY, type StoryPaint, storyLines } from '../explain/text.js';
+import { explain } from '../lab/explain.js';
+import { EXIT_STATUS } from './errors.js';
+import { openRecord } from './replay.js';
+
+interface ExplainOptions {
+  readonly full?: boolean;
+  readonly json?: boolean;
+}
+
+const COLOURS: StoryPaint = {
+  context: pc.bold,
+  choice: pc.yellow,
+  change: pc.green,
+  note: pc.cyan,
+  broken: pc.red,
+  faint: pc.dim,
+};
+
+const HELP = `
+Each line has the instructions that all CPUs had executed before it, as schedules count them.
+Exit status: 0 explained, 1 the run is not the one that was recorded, 2 no schedule, 4 another image.
+`;
+
+/** `unwindlab explain`: what happens around the choices of a schedule, instruction by instruction. */
+export function explainCommand(): Command {
+  return new Command('explain')
+    .description('run a schedule and tell what happens around its choices, instruction by instruction')
+    .argument('<schedule>', 'a file with one, - for stdin, or the line itself')
+    .option('--full', 'every instruction; without it, long stretches in which nothing changes are one line')
+    .option('--json', 'the story as one object')
+    .addHelpText('after', HELP)
+    .action(explainSchedule);
+}
+
+async function explainSchedule(from: string, options: ExplainOptions): Promise<void> {
+  const { schedule, close } = openRecord(from);
+  close();
+  const story = await explain(schedule);
+  if (story.differs !== undefined) process.exitCode = EXIT_STATUS.disagrees;
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify(story)}\n`);
+    return;
+  }
+  const paint = process.stdout.isTTY ? COLOURS : PLAIN_STORY;
+  process.stdout.write(`${storyLines(story, { paint, full: options.full ?? false }).join('\n')}\n`);
+}
