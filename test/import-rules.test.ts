@@ -39,6 +39,8 @@ const BROKEN: readonly (readonly [file: string, imported: string, room: RegExp])
   ['src/asm/up.ts', '../cli/main.js', /Doors open inwards/],
   ['src/guest/join.ts', '../unwind/walk.js', /Let src\/lab join the rooms/],
   ['src/guest/native.ts', 'koffi', /Only emu\/engine calls native code/],
+  ['src/schedule/guest.ts', '../lab/open.js', /schedule imports only emu/],
+  ['src/schedule/patch.ts', '../asm/patch.js', /schedule imports only emu/],
   ['src/lab/print.ts', '../cli/outcome.js', /Only src\/cli prints and exits/],
   ['src/lab/colour.ts', 'picocolors', /only src\/cli talks to the terminal/],
   ['src/cli/native.ts', 'koffi', /Only emu\/engine calls native code/],
@@ -58,6 +60,8 @@ const ALLOWED: readonly (readonly [file: string, line: string])[] = [
   ['src/unwind/types.ts', "import type { x } from '../trace/stacks.js';"],
   ['src/trace/types.ts', "import type { x } from '../../emu/machine.js';"],
   ['src/asm/inward.ts', "import { x } from '../../emu/boot/elf.js';"],
+  ['src/schedule/inward.ts', "import { x } from '../../emu/machine.js';"],
+  ['src/schedule/beside.ts', "import { x } from './schedule.js';"],
   ['src/lab/inward.ts', "import { x } from '../trace/stacks.js';"],
   ['src/cli/inward.ts', "import { x } from '../lab/open.js';"],
 ];

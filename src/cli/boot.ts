@@ -20,6 +20,7 @@ export function bootCommand(): Command {
 
 const STATUS_HELP = `
 Exit status: 0 power-off; odd: the guest's, (value << 1) | 1 for a value written to port 0xf4;
+1 also when --check-determinism has found a difference;
 2 usage, 4 bad image, 6 no libunicorn, 8 triple fault, 10 budget spent, 12 guest hangs,
 14 guest reset, 16 bus error, 18 file error, 70 internal error, 130 interrupted.
 `;

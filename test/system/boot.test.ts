@@ -5,7 +5,7 @@ import { EXIT_STATUS } from '../../src/cli/errors.js';
 import { CLI, run, Scratch, unwindlab } from './run.js';
 
 const BANNER = 'unwindlab kernel, unwind v13-06\n';
-const COMMANDS = ['boot', 'trace', 'stacks', 'disasm', 'symbols', 'setup'];
+const COMMANDS = ['boot', 'trace', 'stacks', 'replay', 'disasm', 'symbols', 'setup'];
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
 
