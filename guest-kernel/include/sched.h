@@ -17,6 +17,7 @@ extern u32 online_cpus;			/* CPUs 0 .. online_cpus - 1 */
 void sched_init_cpu(u32 cpu, struct task *idle);
 noreturn void idle_loop(void);
 void schedule(void);
+void reschedule_current(void);
 void cond_resched(void);
 void schedule_tail(void);
 void sched_start(struct task *task);

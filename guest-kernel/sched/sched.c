@@ -64,6 +64,13 @@ static void reschedule_cpu(u32 cpu)
 		apic_send_ipi(cpu, RESCHEDULE_VECTOR);
 }
 
+/* From reschedule_probe: the task that runs here must look at the run queue. IF = 0. */
+void reschedule_current(void)
+{
+	set_ti_flag(current, _TIF_NEED_RESCHED);
+	apic_send_ipi_self(RESCHEDULE_VECTOR);
+}
+
 static void enqueue(struct task *task)
 {
 	struct runqueue *queue = &runqueues[task->cpu];

@@ -22,17 +22,8 @@ FUNC trace_syscall_leave
 	ret
 END trace_syscall_leave
 
-# trace_probe - a tracepoint that is in no code path: a host puts a call of it before any instruction.
-#   In:       at 0(%rsp) where it was called
-#   Out:      every register and flag as it was, IF too; memory below the caller's rsp is overwritten
-#   Context:  any, NMI too: IF = 0 or 1; kernel GS and a kernel stack of any alignment, of which it takes
-#             less than 512 bytes. A call between sti and the instruction after it lets interrupts in before that
-#   The frame makes the place of the call the next entry of a kernel call chain.
-FUNC trace_probe
-	FRAME_BEGIN			/* changes no flag */
-	pushfq				/* the caller's flags */
-	cmpb	$0, ftrace_enabled(%rip)
-	je	1f
+# Call a C function of one argument, the routine's return address, where any register may be in use.
+.macro CALL_FROM_ANYWHERE function
 	cld				/* C expects it; an entry's first instructions have the user's DF */
 	pushq	%rax
 	pushq	%rcx
@@ -44,7 +35,7 @@ FUNC trace_probe
 	pushq	%r10
 	pushq	%r11
 	movq	8(%rbp), %rdi		/* the return address */
-	call	ftrace_probe
+	call	\function
 	popq	%r11
 	popq	%r10
 	popq	%r9
@@ -54,10 +45,37 @@ FUNC trace_probe
 	popq	%rdx
 	popq	%rcx
 	popq	%rax
+.endm
+
+# trace_probe - a tracepoint that is in no code path: a host puts a call of it before any instruction.
+#   In:       at 0(%rsp) where it was called
+#   Out:      every register and flag as it was, IF too; memory below the caller's rsp is overwritten
+#   Context:  any, NMI too: IF = 0 or 1; kernel GS and a kernel stack of any alignment, of which it takes
+#             less than 512 bytes. A call between sti and the instruction after it lets interrupts in before that
+#   The frame makes the place of the call the next entry of a kernel call chain.
+FUNC trace_probe
+	FRAME_BEGIN			/* changes no flag */
+	pushfq				/* the caller's flags */
+	cmpb	$0, ftrace_enabled(%rip)
+	je	1f
+	CALL_FROM_ANYWHERE ftrace_probe
 1:	popfq
 	FRAME_END
 	ret
 END trace_probe
+
+# reschedule_probe - asks for a switch of tasks, as the tick and other CPUs do: a host calls it anywhere, too.
+#   In, Out, Context: as trace_probe
+#   The current task is flagged, and RESCHEDULE_VECTOR comes as soon as interrupts are on.
+FUNC reschedule_probe
+	FRAME_BEGIN
+	pushfq				/* the caller's flags */
+	cli
+	CALL_FROM_ANYWHERE reschedule_current
+	popfq
+	FRAME_END
+	ret
+END reschedule_probe
 
 # trace_task_exit - a user task is gone but for its kernel stack.
 #   In:       rdi = task, esi = exit status as wait4 encodes it

@@ -71,6 +71,12 @@ const option = <T>(flags: string, text: string, read: (value: string, before: T)
   new Option(flags, text).argParser(read);
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
+/** An option that takes a whole number. */
+export function numberOption(flags: string, text: string, bounds: { from: number; to: number }): Option {
+  const name = flags.replace(/^-\w, /, '').replace(/ .*/, '');
+  return option(flags, text, number(name, { ...bounds, range: `from ${bounds.from} to ${bounds.to}` }));
+}
+
 /** Adds the options; what the user gave is read by `guestRun`. */
 export function addGuestOptions(command: Command): Command {
   const options = [

@@ -10,6 +10,8 @@ import { FileError } from '../lab/open.js';
 import { packedImages } from '../lab/packed.js';
 import { LitmusError, LitmusLimit } from '../litmus/test.js';
 import { ScheduleError } from '../schedule/schedule.js';
+import { ReportError } from '../sweep/report.js';
+import { WindowError } from '../sweep/window.js';
 import { bootCommand } from './boot.js';
 import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
@@ -18,6 +20,7 @@ import { litmusCommand } from './litmus.js';
 import { replayCommand } from './replay.js';
 import { setupCommand } from './setup.js';
 import { stacksCommand } from './stacks.js';
+import { mergeCommand, sweepCommand } from './sweep.js';
 import { symbolsCommand } from './symbols.js';
 import { traceCommand } from './trace.js';
 
@@ -38,6 +41,8 @@ function program(): Command {
     traceCommand(),
     stacksCommand(),
     replayCommand(),
+    sweepCommand(),
+    mergeCommand(),
     explainCommand(),
     disasmCommand(),
     symbolsCommand(),
@@ -55,6 +60,8 @@ const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[]
   [PatchError, EXIT_STATUS.usage],
   [AsmError, EXIT_STATUS.usage],
   [LitmusError, EXIT_STATUS.usage],
+  [WindowError, EXIT_STATUS.usage],
+  [ReportError, EXIT_STATUS.usage],
   [LitmusLimit, EXIT_STATUS.budget],
   [ImageError, EXIT_STATUS.badImage],
   [EngineError, EXIT_STATUS.noEngine],

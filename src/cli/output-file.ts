@@ -1,5 +1,5 @@
 /** Where a command's own output goes: a stream, or a file that is opened before the guest starts so that a wrong name costs nothing. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { FileError, reasonOf } from '../lab/open.js';
 
 export interface Output {
@@ -21,6 +21,18 @@ function openForWriting(file: string): number {
   try {
     return openSync(file, 'w');
   } catch (error) {
+    throw new FileError(`expected a file that can be written at ${file}, found ${reasonOf(error)}`);
+  }
+}
+
+/** Writes a file as a whole: it appears with all of it or not at all. @throws FileError */
+export function replaceFile(file: string, text: string): void {
+  const begun = `${file}.${process.pid}.tmp`;
+  try {
+    writeFileSync(begun, text);
+    renameSync(begun, file);
+  } catch (error) {
+    rmSync(begun, { force: true });
     throw new FileError(`expected a file that can be written at ${file}, found ${reasonOf(error)}`);
   }
 }

@@ -14,7 +14,7 @@ import type { Disassembler } from '../asm/capstone.js';
 import type { Monitor, Violation } from './monitor.js';
 import { type Question, strike } from './question.js';
 import { countRun, emptyTally, type RunResult, type Strike, type Tally } from './tally.js';
-import { type Boundary, Window } from './window.js';
+import { type Boundary, type Frame, Window } from './window.js';
 
 /** A snapshot is taken anew when the next boundary is so many instructions behind the last one: it costs as much as some 15,000. */
 const STRIDE = 64;
@@ -110,12 +110,56 @@ export class Sweep {
   /** One run with injections at given places. */
   run(strikes: readonly Strike[]): RunResult {
     this.#tally = emptyTally(this.question.depth);
+    this.#lead(strikes);
+    return this.#judge(strikes);
+  }
+
+  /**
+   * The simplest run that breaks one of the same invariants: without the injections that are not needed, each of the others at the latest
+   * point that still does.
+   */
+  simplest(broken: RunResult): RunResult {
+    const ids = new Set(broken.violations.map(({ id }) => id));
+    const breaks = (strikes: readonly Strike[]): RunResult | undefined => {
+      const result = this.run(strikes);
+      return result.violations.some(({ id }) => ids.has(id)) ? result : undefined;
+    };
+    let best = broken;
+    for (let index = best.strikes.length - 1; index >= 0; index--)
+      best = breaks(best.strikes.toSpliced(index, 1)) ?? best;
+    for (let index = best.strikes.length - 1; index >= 0; index--) {
+      const next = best.strikes[index + 1]?.at ?? Number.POSITIVE_INFINITY;
+      const later = this.#boundariesBehind(best.strikes.slice(0, index))
+        .filter((boundary) => boundary.at > best.strikes[index]!.at && boundary.at < next)
+        .filter(({ skip }) => skip !== 'uncallable' && skip !== 'same')
+        .reverse();
+      for (const { at, delivered } of later) {
+        const result = breaks(best.strikes.with(index, { at, delivered }));
+        if (result === undefined) continue;
+        best = result;
+        break;
+      }
+    }
+    return best;
+  }
+
+  /** Where the next injection may fall. */
+  #boundariesBehind(strikes: readonly Strike[]): readonly Boundary[] {
+    if (strikes.length === 0) return this.boundaries;
+    return this.window.walk(this.#lead(strikes)).boundaries;
+  }
+
+  /** Goes the way of a run up to its last injection. @returns the frame of that one, if it is a call */
+  #lead(strikes: readonly Strike[]): Frame | undefined {
     this.#restore(this.#start);
+    let frame: Frame | undefined;
     for (const each of strikes) {
       this.#goTo(each);
+      const { state } = this.#cpu;
+      if (this.question.injection.kind === 'call') frame = { rip: state.rip, rsp: state.reg(GPR.rsp) };
       this.#strike();
     }
-    return this.#judge(strikes);
+    return frame;
   }
 
   #strikeAt(boundary: Boundary, before: readonly Strike[], keepGoing: boolean, back: () => void): void {

@@ -35,7 +35,7 @@ export class WindowError extends Error {
 }
 
 /** A handler under way: where it returns to, and the stack pointer then. */
-interface Frame {
+export interface Frame {
   readonly rip: bigint;
   readonly rsp: bigint;
 }
