@@ -2,24 +2,27 @@
 import type { Log } from './history.js';
 
 /**
- * For each tracer, in the order of names, what it asked and was called with. Cookies are named C1, C2, … as they appeared.
+ * For each tracer what it asked and was called with. Cookies are named C1, C2, … as they appeared; C0 is 0.
  * `asked 1: 0 C1`: the request in task 1 returned 0 and the cookie C1; `called 1: C1 4`: with that cookie and 4 entries.
  */
 export function describeLog(newest: Log | undefined): string {
   const lines: Log[] = [];
   for (let line = newest; line !== undefined; line = line.older) lines.push(line);
-  const cookies = new Map<bigint, string>([[0n, '0']]);
-  const tracers = new Map<string, string[]>();
-  for (const { tracer, kind, pid, cookie, value } of lines.reverse()) {
-    const name = cookies.get(cookie) ?? `C${cookies.size}`;
-    cookies.set(cookie, name);
+  const cookies: bigint[] = [0n];
+  const tracers: string[] = [];
+  const texts: string[] = [];
+  for (let index = lines.length - 1; index >= 0; index--) {
+    const { tracer, kind, pid, cookie, value } = lines[index]!;
+    const name = `C${placeIn(cookies, cookie)}`;
+    const place = placeIn(tracers, tracer);
     const text = kind === 'asked' ? `asked ${pid}: ${value} ${name}` : `called ${pid}: ${name} ${value}`;
-    const told = tracers.get(tracer);
-    if (told === undefined) tracers.set(tracer, [text]);
-    else told.push(text);
+    texts[place] = texts[place] === undefined ? `${tracer} ${text}` : `${texts[place]}, ${text}`;
   }
-  return [...tracers]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([tracer, told]) => `${tracer} ${told.join(', ')}`)
-    .join('; ');
+  return texts.sort().join('; ');
+}
+
+/** Where a value stands in a list; it is added where it does not. */
+function placeIn<Value>(list: Value[], value: Value): number {
+  const at = list.indexOf(value);
+  return at < 0 ? list.push(value) - 1 : at;
 }

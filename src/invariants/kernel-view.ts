@@ -1,44 +1,23 @@
 /**
- * The guest kernel's memory as the invariants read it: through symbols, by arithmetic instead of page walks, and a whole structure at a time,
- * since this happens several times in each of ten thousand runs a second. `src/guest` is the general view; nothing here decodes what
- * no invariant asks for.
+ * The guest kernel's memory as the invariants read it: through symbols, by arithmetic instead of page walks, and no more than is asked
+ * for, since this happens many times in each of thousands of runs a second. `src/guest` is the general view.
  */
 import type { SymbolTable } from '../../emu/boot/symbols.js';
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import type { Machine } from '../../emu/machine.js';
 import { phys } from '../../emu/memory/address.js';
-import { type Walk, walkFramePointers } from '../unwind/walk.js';
+import { walkFramePointers } from '../unwind/walk.js';
 import { layoutOf, type ViewLayout } from './layout.js';
 import { BP, fromPtRegs, IP, SP, type UserRegisters } from './user-registers.js';
 
 const WORD = 8;
-const PAGE = 4096n;
+const PAGE = 4096;
+const PAGE_MASK = ~BigInt(PAGE - 1);
 /** A list that takes more steps than this has no end: there are 64 tracers at most. */
 const LONGEST_LIST = 128;
+const TEXT = 64;
 
-/** A per-CPU area's variables, and a task's fields, each copied at one moment. */
-export class CpuAt {
-  readonly #bytes: Buffer;
-  readonly #layout: ViewLayout;
-  constructor(bytes: Buffer, layout: ViewLayout) {
-    this.#bytes = bytes;
-    this.#layout = layout;
-  }
-  get task(): bigint {
-    return this.#bytes.readBigUInt64LE(this.#layout.perCpu.current_task);
-  }
-  get kernelStack(): bigint {
-    return this.#bytes.readBigUInt64LE(this.#layout.perCpu.kernel_stack);
-  }
-  get sp0(): bigint {
-    return this.#bytes.readBigUInt64LE(this.#layout.perCpu.cpu_tss + this.#layout.TSS_sp0);
-  }
-  /** The last cookie count given out here. */
-  get count(): number {
-    return this.#bytes.readUInt32LE(this.#layout.perCpu.unwind_ctx_ctr);
-  }
-}
-
+/** A task's fields at one moment. */
 export class TaskAt {
   readonly address: bigint;
   readonly #bytes: Buffer;
@@ -51,11 +30,8 @@ export class TaskAt {
   get pid(): number {
     return this.#bytes.readUInt32LE(this.#layout.TASK_pid);
   }
-  get stack(): bigint {
-    return this.#bytes.readBigUInt64LE(this.#layout.TASK_stack);
-  }
   get stackTop(): bigint {
-    return this.stack + this.#layout.stackSize;
+    return this.#bytes.readBigUInt64LE(this.#layout.TASK_stack) + this.#layout.THREAD_SIZE;
   }
   get fsBase(): bigint {
     return this.#bytes.readBigUInt64LE(this.#layout.TASK_fs_base);
@@ -98,14 +74,14 @@ export class KernelView {
   readonly layout: ViewLayout;
   readonly symbols: SymbolTable;
   readonly #machine: Machine;
-  /** Where each CPU's variables lie; 0 before the CPU has its area. */
-  readonly #areas: bigint[];
+  /** GS base of each CPU in the kernel; 0 before it has one. */
+  readonly #gsBases: bigint[];
 
   constructor(machine: Machine) {
     this.#machine = machine;
     this.symbols = machine.symbols;
     this.layout = layoutOf(machine.symbols);
-    this.#areas = machine.cpus.map(() => 0n);
+    this.#gsBases = machine.cpus.map(() => 0n);
   }
 
   /** Bytes of the kernel's image or of its direct map; undefined where that is no RAM. */
@@ -118,22 +94,29 @@ export class KernelView {
     return this.bytes(address, WORD)?.readBigUInt64LE();
   }
 
-  /** The GS base of a CPU in the kernel; 0 while it has none. */
+  /** A CPU's GS base in the kernel, which is also where its variables lie; 0 while it has none. */
   gsBase(cpu: number): bigint {
-    const known = this.#areas[cpu]!;
+    const known = this.#gsBases[cpu]!;
     if (known !== 0n) return known;
     const offset = this.word(this.layout.__per_cpu_offset + BigInt(WORD * cpu)) ?? 0n;
-    this.#areas[cpu] = offset;
+    this.#gsBases[cpu] = offset;
     return offset;
   }
-  /** A CPU's variables; undefined while it has none. */
-  cpu(cpu: number): CpuAt | undefined {
-    const { perCpuStart, perCpuBytes } = this.layout;
-    const offset = this.gsBase(cpu);
-    if (offset === 0n) return undefined;
-    const bytes = this.bytes(BigInt.asUintN(64, perCpuStart + offset), perCpuBytes);
-    return bytes && new CpuAt(bytes, this.layout);
+  /** A per-CPU variable; undefined while the CPU has none. */
+  own(name: 'current_task' | 'kernel_stack' | 'unwind_ctx_ctr', cpu: number): bigint | undefined {
+    const base = this.gsBase(cpu);
+    return base === 0n ? undefined : this.word(BigInt.asUintN(64, this.layout[name] + base));
   }
+  /** TSS.sp0, the stack of the next interrupt from user mode. */
+  sp0(cpu: number): bigint | undefined {
+    const { cpu_tss, TSS_sp0 } = this.layout;
+    return this.word(BigInt.asUintN(64, cpu_tss + this.gsBase(cpu)) + TSS_sp0);
+  }
+  /** The last count given out on a CPU, as its counter keeps it; 0 while the CPU has none. */
+  count(cpu: number): number {
+    return Number((this.own('unwind_ctx_ctr', cpu) ?? 0n) & 0xffff_ffffn);
+  }
+
   task(address: bigint): TaskAt | undefined {
     const bytes = this.bytes(address, this.layout.taskBytes);
     return bytes && new TaskAt(address, bytes, this.layout);
@@ -141,53 +124,42 @@ export class KernelView {
 
   /** task_pt_regs(task), if user mode has filled it. */
   ptRegs(task: TaskAt): UserRegisters | undefined {
-    const { layout } = this;
-    const bytes = this.bytes(task.stackTop - BigInt(layout.PT_SIZE), layout.PT_SIZE);
-    return bytes && fromPtRegs(bytes, task, layout);
+    const { PT_SIZE, USER_CS } = this.layout;
+    const bytes = this.bytes(task.stackTop - BigInt(PT_SIZE), PT_SIZE);
+    return bytes && fromPtRegs(bytes, task, USER_CS);
   }
 
   /** The host's own walk of a task's user stack. */
-  walk(task: TaskAt, registers: UserRegisters, cpu: Vcpu): Walk {
-    const paging = { ...cpu.paging, root: task.cr3 };
-    const pages = new Map<bigint, number>();
+  walk(task: TaskAt, { words }: UserRegisters, cpu: Vcpu): readonly bigint[] {
     const { memory } = this.#machine;
-    const physical = (address: bigint): number => {
-      const page = address - (address % PAGE);
-      let at = pages.get(page);
-      if (at === undefined) {
-        at = memory.translate(paging, page)?.physical ?? -1;
-        pages.set(page, at);
-      }
-      return at < 0 ? at : at + Number(address - page);
+    const paging = { ...cpu.paging, root: task.cr3 };
+    const pages = new Map<bigint, Buffer | undefined>();
+    const pageAt = (address: bigint): Buffer | undefined => {
+      const mapping = memory.translate(paging, address);
+      return mapping && memory.readPhysical(mapping.physical, PAGE);
     };
-    return walkFramePointers(
-      {
-        ip: registers.words[IP]!,
-        sp: registers.words[SP]!,
-        fp: registers.words[BP]!,
-        userMode: true,
-        wordSize: 8,
-      },
-      (address) => {
-        const at = physical(address);
-        if (at < 0) return undefined;
-        if (address % PAGE > PAGE - 8n) return memory.read(paging, address, WORD)?.readBigUInt64LE();
-        return memory.readPhysical(phys(at), WORD)?.readBigUInt64LE();
-      },
-      { max: this.layout.UNWIND_MAX_ENTRIES },
-    );
+    const regs = { ip: words[IP]!, sp: words[SP]!, fp: words[BP]!, userMode: true, wordSize: 8 } as const;
+    const read = (address: bigint): bigint | undefined => {
+      const page = address & PAGE_MASK;
+      if (!pages.has(page)) pages.set(page, pageAt(page));
+      const offset = Number(address - page);
+      if (offset <= PAGE - WORD) return pages.get(page)?.readBigUInt64LE(offset);
+      return memory.read(paging, address, WORD)?.readBigUInt64LE();
+    };
+    return walkFramePointers(regs, read, { max: this.layout.UNWIND_MAX_ENTRIES }).entries;
   }
 
   /** The entries of a struct unwind_stacktrace. */
   trace(address: bigint): readonly bigint[] {
-    const { layout } = this;
-    const trace = this.bytes(address, layout.TRACE_SIZE);
-    const nr = Number(trace?.readBigUInt64LE(layout.TRACE_nr) ?? 0n);
-    if (trace === undefined || nr === 0 || nr > layout.UNWIND_MAX_ENTRIES) return [];
-    const entries = this.bytes(trace.readBigUInt64LE(layout.TRACE_entries), nr * WORD);
-    return entries === undefined
-      ? []
-      : Array.from({ length: nr }, (_, index) => entries.readBigUInt64LE(index * WORD));
+    const { TRACE_nr, TRACE_entries, TRACE_SIZE, UNWIND_MAX_ENTRIES } = this.layout;
+    const trace = this.bytes(address, TRACE_SIZE);
+    const nr = Number(trace?.readBigUInt64LE(TRACE_nr) ?? 0n);
+    if (trace === undefined || nr === 0 || nr > UNWIND_MAX_ENTRIES) return [];
+    const bytes = this.bytes(trace.readBigUInt64LE(TRACE_entries), nr * WORD);
+    const entries: bigint[] = [];
+    if (bytes !== undefined)
+      for (let at = 0; at < bytes.length; at += WORD) entries.push(bytes.readBigUInt64LE(at));
+    return entries;
   }
 
   /** The works of the list of callbacks, newest first; a sentence where the list is none. */
@@ -195,29 +167,27 @@ export class KernelView {
     const { callbacks, LIST_next, LIST_prev, WORK_list } = this.layout;
     const works: bigint[] = [];
     let before = callbacks;
-    for (let at = this.word(callbacks + LIST_next); at !== callbacks; ) {
-      const node = at === undefined ? undefined : this.bytes(at, 2 * WORD);
-      if (node === undefined)
+    for (let node = this.bytes(callbacks, 2 * WORD); ; ) {
+      const next = node?.readBigUInt64LE(LIST_next);
+      node = next === undefined ? undefined : this.bytes(next, 2 * WORD);
+      if (next === undefined || node === undefined)
         return 'expected the list of callbacks to lead through memory, found none there';
-      if (node.readBigUInt64LE(Number(LIST_prev)) !== before)
+      if (node.readBigUInt64LE(LIST_prev) !== before)
         return 'expected each node of the list of callbacks to point back to the one before it, found another there';
+      if (next === callbacks) return works;
       if (works.length > LONGEST_LIST) return 'expected the list of callbacks to end, found a loop';
-      works.push(at! - WORK_list);
-      before = at!;
-      at = node.readBigUInt64LE(Number(LIST_next));
+      works.push(next - WORK_list);
+      before = next;
     }
-    if (this.word(callbacks + LIST_prev) !== before)
-      return 'expected the head of the list of callbacks to point back to its last node, found another there';
-    return works;
   }
 
-  /** How a list of task works does not end, as a sentence. */
-  worksLoop(first: bigint): string | undefined {
-    const { layout } = this;
+  /** Why a list of task works is none, as a sentence. */
+  brokenWorks(first: bigint): string | undefined {
+    const { work_exited, CALLBACK_next } = this.layout;
     let steps = 0;
-    for (let at = first; at !== 0n && at !== layout.work_exited; steps++) {
+    for (let at = first; at !== 0n && at !== work_exited; steps++) {
       if (steps > LONGEST_LIST) return 'expected the list of task works to end, found a loop';
-      const next = this.word(at + layout.CALLBACK_next);
+      const next = this.word(at + CALLBACK_next);
       if (next === undefined)
         return 'expected the list of task works to lead through memory, found none there';
       at = next;
@@ -227,7 +197,7 @@ export class KernelView {
 
   /** A NUL-terminated text of the kernel. */
   text(address: bigint): string {
-    const bytes = this.bytes(address, 64);
+    const bytes = this.bytes(address, TEXT);
     if (bytes === undefined) return '?';
     const end = bytes.indexOf(0);
     return bytes.toString('latin1', 0, end < 0 ? bytes.length : end);

@@ -1,18 +1,15 @@
 /** Where the routines of the kernel that are watched begin, return, and call tracers. */
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
-import type { KernelView, TaskAt } from './kernel-view.js';
+import type { KernelView } from './kernel-view.js';
 
 const SYMBOLS = {
   request: 'unwind_deferred_request',
-  init: 'unwind_deferred_init',
   cancel: 'unwind_deferred_cancel',
   reset: 'unwind_reset_info',
   taskExit: 'trace_task_exit',
   syscall: 'entry_SYSCALL_64',
   do_nmi: 'do_nmi',
-  warn: 'warn',
-  panic: 'panic',
 } as const;
 export type Routine = keyof typeof SYMBOLS;
 
@@ -20,7 +17,8 @@ export type Routine = keyof typeof SYMBOLS;
 export const HALLMARK = SYMBOLS.request;
 /** The task work; from v6.17 on it is a jump to the second. */
 const WORKERS = ['unwind_deferred_task_work', 'process_unwind_deferred'] as const;
-const RET = 0xc3;
+/** pop %rbp; ret: how a routine with a frame ends. No other bytes of those watched are these. */
+const LEAVE = [0x5d, 0xc3] as const;
 /** call *disp8(%rdi); the displacement is WORK_func. */
 const CALL_BY_RDI = [0xff, 0x57] as const;
 const WORD = 8n;
@@ -55,9 +53,10 @@ export class Routines {
     );
   }
 
-  /** The `ret` instructions of a routine: every such byte, for one that is part of another instruction is never come to. */
-  readonly returns = (routine: Routine): readonly bigint[] =>
-    this.#places(this.#extent(SYMBOLS[routine]), [RET]);
+  /** The `ret` instructions of a routine that has a frame. */
+  returns(routine: Routine): readonly bigint[] {
+    return this.#places(this.#extent(SYMBOLS[routine]), LEAVE).map((place) => place + 1n);
+  }
 
   /** Whether an address lies in unwind_reset_info. */
   isReset(address: bigint): boolean {
@@ -65,13 +64,14 @@ export class Routines {
   }
 
   /** Whether a request or the task work is under way in a task, by the return addresses on its stack. */
-  isInside({ state }: Vcpu, task: TaskAt): boolean {
+  isInside({ state }: Vcpu, stackTop: bigint): boolean {
     const isAtWork = (address: bigint): boolean =>
       this.#busy.some((extent) => contains(extent, address) && address !== extent.from);
     if (isAtWork(state.rip)) return true;
     const rsp = state.reg(GPR.rsp);
-    const from = rsp > task.stack && rsp <= task.stackTop ? rsp : task.stack;
-    for (let at = from; at < task.stackTop; at += WORD) if (isAtWork(this.#view.word(at) ?? 0n)) return true;
+    const bottom = stackTop - this.#view.layout.THREAD_SIZE;
+    for (let at = rsp > bottom && rsp <= stackTop ? rsp : bottom; at < stackTop; at += WORD)
+      if (isAtWork(this.#view.word(at) ?? 0n)) return true;
     return false;
   }
 

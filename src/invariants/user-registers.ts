@@ -2,7 +2,6 @@
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import { PT_REGS } from '../guest/pt-regs.js';
-import type { ViewLayout } from './layout.js';
 
 /** The order of `UserRegisters.words`: the general registers, and what struct pt_regs has besides. */
 export const REGISTER_NAMES = [
@@ -72,9 +71,9 @@ export function behindSyscall(cpu: Vcpu): UserRegisters {
 export function fromPtRegs(
   bytes: Buffer,
   { fsBase, gsBase }: { readonly fsBase: bigint; readonly gsBase: bigint },
-  { USER_CS }: ViewLayout,
+  userCs: number,
 ): UserRegisters | undefined {
-  if (bytes.readUInt32LE(PT_CS) !== USER_CS) return undefined;
+  if (bytes.readUInt32LE(PT_CS) !== userCs) return undefined;
   const words = PT_OFFSETS.map((offset) => bytes.readBigUInt64LE(offset));
   words[FLAGS] = words[FLAGS]! & BigInt(SYSTEM_FLAGS);
   words.push(fsBase, gsBase);

@@ -1,6 +1,7 @@
 /**
  * Watches a guest kernel of this project: at breakpoints on its routines, at the events that lead out of user mode, and at the first
- * user instruction behind them. It keeps the history and asks each rule; it changes nothing in the guest.
+ * user instruction behind them. It keeps the history and asks each rule; it changes nothing in the guest. A breakpoint costs
+ * each instruction of a run about a nanosecond, hit or not, so there are few.
  */
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
@@ -8,63 +9,61 @@ import type { EventKind } from '../../emu/events.js';
 import type { Machine } from '../../emu/machine.js';
 import type { Monitor, Violation } from '../sweep/monitor.js';
 import { describeLog } from './end-state.js';
-import {
-  type Ask,
-  type Entry,
-  entryOf,
-  type Flight,
-  type History,
-  mayHaveAsked,
-  withCookie,
-  withEntry,
-  withoutTask,
-} from './history.js';
+import { type Entry, type EntryStart, type Flight, History, type Log } from './history.js';
 import { KernelView, type TaskAt } from './kernel-view.js';
 import { Routines } from './routines.js';
-import type { Invariant, Seen } from './rules/rule.js';
+import type { Invariant } from './rules/rule.js';
 import { INVARIANTS } from './rules/table.js';
 import { behindSyscall, leaving, type UserRegisters } from './user-registers.js';
 
 const USER_CPL = 3;
 /** Events that can lead out of user mode. */
 const WAYS_IN: ReadonlySet<EventKind> = new Set(['syscall', 'interrupt', 'nmi', 'exception']);
+/** The first serial port's data register, written with one byte, as the event's word has it. */
+const CONSOLE_OUT = 0x11_03f8;
+const NEWLINE = 10;
 
-/** The rules that look at one kind of sight. */
-const rulesOf = (kind: Exclude<keyof Invariant, 'id'>): readonly Invariant[] =>
-  INVARIANTS.filter((invariant) => invariant[kind] !== undefined);
-const RULES = {
-  request: rulesOf('request'),
-  call: rulesOf('call'),
-  user: rulesOf('user'),
-  taskExit: rulesOf('taskExit'),
-  point: rulesOf('point'),
-} as const;
+type Look = Exclude<keyof Invariant, 'id'>;
+type SeenBy<Kind extends Look> = Parameters<NonNullable<Invariant[Kind]>>[0];
+interface Rule<Kind extends Look> {
+  readonly id: string;
+  readonly look: (seen: SeenBy<Kind>) => string | undefined;
+}
+/** The rules that have an eye for one kind of sight. */
+function rulesFor<Kind extends Look>(kind: Kind): readonly Rule<Kind>[] {
+  return INVARIANTS.flatMap((invariant) => {
+    const look = invariant[kind] as Rule<Kind>['look'] | undefined;
+    return look === undefined ? [] : [{ id: invariant.id, look }];
+  });
+}
+const ON_REQUEST = rulesFor('request');
+const ON_CALL = rulesFor('call');
+const IN_USER = rulesFor('user');
+const ON_TASK_EXIT = rulesFor('taskExit');
+const AT_POINT = rulesFor('point');
+const ON_LINE = rulesFor('line');
 
 export class Watcher implements Monitor<History> {
   readonly #machine: Machine;
   readonly #view: KernelView;
   readonly #routines: Routines;
-  #history: History;
+  #history = new History();
 
   constructor(machine: Machine) {
     this.#machine = machine;
     this.#view = new KernelView(machine);
     this.#routines = new Routines(this.#view);
-    this.#history = {
-      ...{ entries: [], nextEntry: 0, flights: [], tracers: [], given: [], violations: [] },
-      counts: machine.cpus.map((cpu) => (this.#view.cpu(cpu.index)?.count ?? -1) | 1),
-      ...{ inUser: 0, log: undefined },
-    };
+    this.#history.counts = machine.cpus.map(({ index }) => {
+      const count = this.#view.count(index);
+      return count === 0 ? 0 : count | 1;
+    });
     const works = this.#view.tracers();
     if (typeof works !== 'string') for (const work of works) this.#register(work);
     for (const cpu of machine.cpus) this.#meet(cpu);
     this.#layBreakpoints();
-    machine.events.witness((kind, cpu, _time, word) => {
-      if (kind === 'shutdown')
-        this.#report('no-splat', machine.cpus[cpu]!, 'expected no triple fault, found one');
-      if (WAYS_IN.has(kind) && machine.cpus[cpu]!.state.cpl === USER_CPL)
-        this.#leavesUser(machine.cpus[cpu]!, kind === 'syscall' ? word : undefined);
-    });
+    machine.events.witness((kind, cpu, _time, word, value) =>
+      this.#event(kind, machine.cpus[cpu]!, word, value),
+    );
     machine.onUserCode((cpu) => this.#userCode(cpu));
   }
 
@@ -78,240 +77,272 @@ export class Watcher implements Monitor<History> {
     return describeLog(this.#history.log);
   }
   capture(): History {
-    return this.#history;
+    return this.#history.clone();
   }
   reinstate(history: History): void {
-    this.#history = history;
+    this.#history = history.clone();
   }
 
   #layBreakpoints(): void {
-    const { begins, returns, calls } = this.#routines;
+    const routines = this.#routines;
     const at = (address: bigint, look: (cpu: Vcpu) => void): void => {
       this.#machine.breakpoint(address, (cpu) => {
         look(cpu);
         return false;
       });
     };
-    for (const routine of ['request', 'init', 'cancel'] as const) {
-      at(begins(routine), (cpu) => this.#begins(routine, cpu));
-      for (const address of returns(routine)) at(address, (cpu) => this.#returns(cpu));
+    for (const routine of ['request', 'cancel'] as const) {
+      at(routines.begins(routine), (cpu) => this.#begins(routine, cpu));
+      for (const address of routines.returns(routine)) at(address, (cpu) => this.#returns(cpu));
     }
-    for (const address of calls) at(address, (cpu) => this.#calls(cpu));
-    at(begins('reset'), (cpu) => this.#forgets(cpu));
-    at(begins('taskExit'), (cpu) => this.#taskExit(cpu));
-    for (const name of ['do_nmi', 'warn', 'panic'] as const) at(begins(name), (cpu) => this.#see(cpu, name));
+    for (const address of routines.calls) at(address, (cpu) => this.#calls(cpu));
+    at(routines.begins('reset'), (cpu) => this.#forgets(cpu));
+    at(routines.begins('do_nmi'), (cpu) => void this.#stop(cpu, 'do_nmi'));
+    at(routines.begins('taskExit'), (cpu) => this.#taskExit(cpu));
+  }
+
+  #event(kind: EventKind, cpu: Vcpu, word: number, value: number): void {
+    if (kind === 'port' && word === CONSOLE_OUT) this.#print(cpu, value);
+    else if (kind === 'shutdown') this.#report('no-splat', cpu, 'expected no triple fault, found one');
+    else if (WAYS_IN.has(kind) && cpu.state.cpl === USER_CPL)
+      this.#leavesUser(cpu, kind === 'syscall' ? word : undefined);
+  }
+
+  #print(cpu: Vcpu, byte: number): void {
+    const history = this.#history;
+    if (byte !== NEWLINE) {
+      history.line += String.fromCharCode(byte);
+      return;
+    }
+    this.#judge(ON_LINE, history.line, cpu);
+    history.line = '';
+  }
+
+  #judge<Kind extends Look>(rules: readonly Rule<Kind>[], seen: SeenBy<Kind>, cpu: Vcpu): void {
+    for (const { id, look } of rules) {
+      const sentence = look(seen);
+      if (sentence !== undefined) this.#report(id, cpu, sentence);
+    }
+  }
+  /** Of each invariant the first violation is kept. */
+  #report(id: string, cpu: Vcpu, sentence: string): void {
+    const { violations } = this.#history;
+    if (violations.some((violation) => violation.id === id)) return;
+    this.#history.violations = [...violations, { id, sentence, cpu: cpu.index, time: cpu.now }];
   }
 
   /** A CPU as it stands when the watch begins. */
   #meet(cpu: Vcpu): void {
-    const own = this.#view.cpu(cpu.index);
-    const task = own && this.#view.task(own.task);
-    if (task === undefined || cpu.state.cpl === USER_CPL || cpu.activity !== 'running') return;
-    const { rip } = cpu.state;
-    const isBusy = this.#routines.isInside(cpu, task);
-    this.#history = withEntry(this.#history, {
-      ...this.#unseen(task, isBusy),
-      registers: this.#registersAt(cpu, task),
-      forgotten: this.#routines.isReset(rip),
-    });
-    if (rip === this.#routines.begins('request')) this.#begins('request', cpu);
+    const task = this.#view.own('current_task', cpu.index);
+    const at = task && this.#view.task(task);
+    if (!at || cpu.state.cpl === USER_CPL || cpu.activity !== 'running') return;
+    const entry = this.#unseen(at, this.#registersAt(cpu, at), this.#routines.isInside(cpu, at.stackTop));
+    entry.forgotten = this.#routines.isReset(cpu.state.rip);
+    if (cpu.state.rip === this.#routines.begins('request')) this.#begins('request', cpu);
   }
 
   /** What the task on a CPU had in user mode, if its pt_regs is complete or the CPU still holds it. */
   #registersAt(cpu: Vcpu, task: TaskAt): UserRegisters | undefined {
     if (cpu.state.rip === this.#routines.begins('syscall')) return behindSyscall(cpu);
+    const { THREAD_SIZE, PT_SIZE } = this.#view.layout;
     const rsp = cpu.state.reg(GPR.rsp);
-    const isComplete = rsp > task.stack && rsp <= task.stackTop - BigInt(this.#view.layout.PT_SIZE);
+    const isComplete = rsp > task.stackTop - THREAD_SIZE && rsp <= task.stackTop - BigInt(PT_SIZE);
     return isComplete ? this.#view.ptRegs(task) : undefined;
   }
 
   /** The entry of a task that entered before the watch began. @param isBusy the mechanism is at work: its state says nothing certain */
-  #unseen(task: TaskAt, isBusy: boolean): Entry {
-    const number = this.#history.nextEntry;
-    this.#history = { ...this.#history, nextEntry: number + 1 };
-    const anybody = isBusy || (task.mask === undefined && task.pending);
-    return {
-      ...{ number, task: task.address, pid: task.pid, isOver: false, asks: [], calls: [], forgotten: false },
-      registers: this.#view.ptRegs(task),
-      cookie: (task.cookie & 0xffff_ffffn) === 0n ? 0n : task.cookie,
-      before: anybody ? -1n : (task.mask ?? 0n),
-    };
+  #unseen(task: TaskAt, registers: UserRegisters | undefined, isBusy: boolean): Entry {
+    const isAnybody = isBusy || (task.mask === undefined && task.pending);
+    const hasCookie = (task.cookie & 0xffff_ffffn) !== 0n;
+    return this.#history.enter({
+      ...startOf(task, registers),
+      before: isAnybody ? -1n : (task.mask ?? 0n),
+      cookie: hasCookie ? task.cookie : 0n,
+    });
   }
 
-  /** Looks at a CPU in the kernel; undefined while the kernel has given it no variables. */
-  #see(cpu: Vcpu, name: string): Seen | undefined {
-    const own = this.#view.cpu(cpu.index);
-    const task = own && this.#view.task(own.task);
-    if (own === undefined || task === undefined) return undefined;
-    const seen: Seen = { view: this.#view, cpu, own, task, history: this.#history };
-    this.#judge('point', { ...seen, name });
-    return seen;
+  /** The entry of a CPU's current task; undefined while the kernel has given the CPU no variables. */
+  #entryOn(cpu: Vcpu, isBusy = false): Entry | undefined {
+    const task = this.#view.own('current_task', cpu.index);
+    const known = task && this.#history.entryOf(task);
+    if (known) return known;
+    const at = task && this.#view.task(task);
+    return at ? this.#unseen(at, this.#view.ptRegs(at), isBusy) : undefined;
   }
 
-  #judge<Kind extends keyof typeof RULES>(
-    kind: Kind,
-    seen: Parameters<NonNullable<Invariant[Kind]>>[0],
-  ): void {
-    for (const rule of RULES[kind]) {
-      const sentence = (rule[kind] as (seen: unknown) => string | undefined)(seen);
-      if (sentence !== undefined) this.#report(rule.id, seen.cpu, sentence);
-    }
-  }
-
-  /** Of each invariant the first violation is kept. */
-  #report(id: string, cpu: Vcpu, sentence: string): void {
-    const { violations } = this.#history;
-    if (violations.some((violation) => violation.id === id)) return;
-    const violation = { id, sentence, cpu: cpu.index, time: cpu.now };
-    this.#history = { ...this.#history, violations: [...violations, violation] };
-  }
-
-  #entryOf(task: TaskAt, isBusy = false): Entry {
-    return entryOf(this.#history, task.address) ?? this.#unseen(task, isBusy);
+  /** A CPU stands at a point of the kernel. @returns its task's entry */
+  #stop(cpu: Vcpu, name: string, isBusy?: boolean): Entry | undefined {
+    const entry = this.#entryOn(cpu, isBusy);
+    if (entry !== undefined) this.#judge(AT_POINT, { view: this.#view, cpu, name, entry }, cpu);
+    return entry;
   }
 
   #leavesUser(cpu: Vcpu, syscall: number | undefined): void {
-    const task = this.#view.cpu(cpu.index)?.task;
-    const at = task === undefined ? undefined : this.#view.task(task);
-    if (at === undefined) return;
     const history = this.#history;
-    const last = entryOf(history, at.address);
-    const inUser = history.inUser & ~(1 << cpu.index);
+    history.inUser &= ~(1 << cpu.index);
+    const task = this.#view.own('current_task', cpu.index);
+    if (task === undefined) return;
+    const last = history.entryOf(task);
     if (last !== undefined && !last.isOver) return; // no user instruction since: the same entry goes on
-    const entry: Entry = {
-      ...{ number: history.nextEntry, task: at.address, pid: at.pid, isOver: false },
-      ...{ registers: leaving(cpu, syscall), asks: [], calls: [], cookie: 0n, forgotten: false, before: 0n },
-    };
-    this.#history = withEntry({ ...history, inUser, nextEntry: history.nextEntry + 1 }, entry);
+    const known = last?.start ?? this.#view.task(task);
+    if (known === undefined) return;
+    const { pid, stackTop } = known;
+    history.enter({ task, pid, stackTop, registers: leaving(cpu, syscall), before: 0n, cookie: 0n });
   }
 
   /** Of each entry the first user instruction is looked at. */
   #userCode(cpu: Vcpu): boolean {
+    const history = this.#history;
     const bit = 1 << cpu.index;
-    if ((this.#history.inUser & bit) !== 0) return false;
-    const own = this.#view.cpu(cpu.index);
-    const task = own && this.#view.task(own.task);
-    if (own === undefined || task === undefined) return false;
-    const known = entryOf(this.#history, task.address);
-    const entry = known ?? { ...this.#unseen(task, true), registers: undefined };
-    this.#judge('user', { view: this.#view, cpu, own, task, history: this.#history, entry });
-    const over = { ...entry, isOver: true, asks: [] };
-    this.#history = withEntry({ ...this.#history, inUser: this.#history.inUser | bit }, over);
+    if ((history.inUser & bit) !== 0) return false;
+    const address = this.#view.own('current_task', cpu.index);
+    const task = address && this.#view.task(address);
+    if (!task) return false;
+    const entry = history.entryOf(task.address) ?? this.#unseen(task, undefined, true);
+    this.#judge(IN_USER, { view: this.#view, cpu, history, entry, task }, cpu);
+    history.inUser |= bit;
+    entry.isOver = true;
+    entry.asks = [];
     return false;
   }
 
   /** The kernel is about to forget the entry: what comes now may be given another cookie. */
   #forgets(cpu: Vcpu): void {
-    const seen = this.#see(cpu, 'unwind_reset_info');
-    const entry = seen && entryOf(this.#history, seen.task.address);
-    if (entry !== undefined && !entry.forgotten)
-      this.#history = withEntry(this.#history, { ...entry, forgotten: true });
+    const entry = this.#stop(cpu, 'unwind_reset_info');
+    if (entry !== undefined) entry.forgotten = true;
   }
 
   #begins(routine: Flight['routine'], cpu: Vcpu): void {
-    const seen = this.#see(cpu, `unwind_deferred_${routine}`);
-    if (seen === undefined) return;
+    if (this.#stop(cpu, `unwind_deferred_${routine}`) === undefined) return;
     const { state } = cpu;
     const rsp = state.reg(GPR.rsp);
-    const flight = { rsp, routine, work: state.reg(GPR.rdi), cookieAt: state.reg(GPR.rsi) };
-    const others = this.#history.flights.filter((other) => other.rsp !== rsp);
-    this.#history = withEntry({ ...this.#history, flights: [...others, flight] }, this.#entryOf(seen.task));
+    const work = state.reg(GPR.rdi);
+    const { flights } = this.#history;
+    const at = flights.findIndex((flight) => flight.rsp === rsp);
+    flights[at < 0 ? flights.length : at] = { rsp, routine, work, cookieAt: state.reg(GPR.rsi) };
+    if (routine === 'cancel' && work !== 0n) this.#nameOf(work);
   }
 
   #returns(cpu: Vcpu): void {
+    const { flights } = this.#history;
     const rsp = cpu.state.reg(GPR.rsp);
-    const flight = this.#history.flights.find((each) => each.rsp === rsp);
-    if (flight === undefined) return;
-    this.#history = {
-      ...this.#history,
-      flights: this.#history.flights.filter((each) => each !== flight),
-    };
-    const result = cpu.state.reg32(GPR.rax) | 0;
-    if (flight.routine === 'request') this.#asked(cpu, flight, result);
-    else if (flight.routine === 'cancel') this.#unregister(flight.work);
-    else if (result === 0) this.#register(flight.work);
+    const at = flights.findIndex((flight) => flight.rsp === rsp);
+    const [flight] = at < 0 ? [] : flights.splice(at, 1);
+    if (flight?.routine === 'request') this.#asks(cpu, flight, cpu.state.reg32(GPR.rax) | 0);
+    else if (flight !== undefined) this.#cancel(flight.work);
   }
 
-  #asked(cpu: Vcpu, { work, cookieAt }: Flight, result: number): void {
-    const seen = this.#see(cpu, 'unwind_deferred_request');
-    if (seen === undefined) return;
+  #asks(cpu: Vcpu, { work, cookieAt }: Flight, result: number): void {
+    const entry = this.#stop(cpu, 'unwind_deferred_request');
+    if (entry === undefined) return;
+    const history = this.#history;
     const cookie = this.#view.word(cookieAt) ?? 0n;
-    const entry = this.#entryOf(seen.task);
     const tracer = this.#nameOf(work);
-    this.#log({ tracer, pid: entry.pid, cookie, kind: 'asked', value: result });
+    this.#log('asked', tracer, entry, cookie, result);
     if (result < 0) return;
-    this.#judge('request', { ...seen, history: this.#history, entry, tracer, work, result, cookie });
-    const wasCalled =
-      entry.calls.some((call) => call.work === work && call.cookie === cookie) ||
-      (mayHaveAsked(entry, this.#bitOf(work)) && cookie === entry.cookie);
-    const ask: Ask = { work, cookie, answered: result > 0 && wasCalled };
-    const forgotten = entry.forgotten && cookie === entry.cookie;
-    this.#history = withCookie(
-      withEntry(this.#history, { ...entry, asks: [...entry.asks, ask], cookie, forgotten }),
-      entry,
-      cookie,
-    );
+    this.#judge(ON_REQUEST, { view: this.#view, cpu, history, entry, tracer, work, cookie }, cpu);
+    entry.asks.push({ work, cookie, answered: result > 0 && this.#wasServed(entry, work, cookie) });
+    if (cookie !== entry.cookie) entry.forgotten = false;
+    entry.cookie = cookie;
+    history.note(cookie, entry);
+  }
+
+  /** Whether a tracer has been called with a cookie in this entry, or may have been before the watch began. */
+  #wasServed(entry: Entry, work: bigint, cookie: bigint): boolean {
+    if (entry.wasCalled(work, cookie)) return true;
+    return entry.start.cookie === cookie && entry.mayHaveAsked(this.#bitOf(work, entry));
   }
 
   #calls(cpu: Vcpu): void {
-    const seen = this.#see(cpu, 'a call of a tracer');
-    if (seen === undefined) return;
+    const entry = this.#stop(cpu, 'the call of a tracer', true);
+    if (entry === undefined) return;
+    const history = this.#history;
+    const view = this.#view;
     const { state } = cpu;
     const work = state.reg(GPR.rdi);
     const cookie = state.reg(GPR.rdx);
-    const trace = this.#view.trace(state.reg(GPR.rsi));
-    const entry = this.#entryOf(seen.task, true);
+    const trace = view.trace(state.reg(GPR.rsi));
     const tracer = this.#nameOf(work);
-    const about = { entry, tracer, work, cookie, trace };
-    this.#judge('call', {
-      ...seen,
-      ...about,
-      isRegistered: this.#history.tracers.some((each) => each.work === work),
-      mayHaveAsked: mayHaveAsked(entry, this.#bitOf(work)),
-    });
-    this.#log({ tracer, pid: entry.pid, cookie, kind: 'called', value: trace.length });
-    const asks = entry.asks.map((ask) => (ask.work === work ? { ...ask, answered: true } : ask));
-    this.#history = withCookie(
-      withEntry(this.#history, { ...entry, asks, calls: [...entry.calls, { work, cookie }] }),
+    const isRegistered = !history.cancelled.includes(work);
+    const mayHaveAsked = entry.mayHaveAsked(this.#bitOf(work, entry));
+    const walked = this.#walk(entry, cpu);
+    const seen = {
+      view,
+      cpu,
+      history,
       entry,
+      tracer,
+      work,
       cookie,
-    );
+      isRegistered,
+      mayHaveAsked,
+      trace,
+      walked,
+    };
+    this.#judge(ON_CALL, seen, cpu);
+    this.#log('called', tracer, entry, cookie, trace.length);
+    entry.calls.push({ work, cookie });
+    for (const ask of entry.asks) if (ask.work === work) ask.answered = true;
+    history.note(cookie, entry);
+  }
+
+  /** The host's walk of an entry's user stack; it is made once, when the first tracer is called. */
+  #walk(entry: Entry, cpu: Vcpu): readonly bigint[] | undefined {
+    const { registers, task } = entry.start;
+    if (entry.walked !== undefined || registers === undefined) return entry.walked;
+    const at = this.#view.task(task);
+    entry.walked = at && this.#view.walk(at, registers, cpu);
+    return entry.walked;
   }
 
   /** trace_task_exit. */
   #taskExit(cpu: Vcpu): void {
-    const seen = this.#see(cpu, 'trace_task_exit');
-    if (seen === undefined) return;
-    const entry = this.#entryOf(seen.task);
-    this.#judge('taskExit', { ...seen, history: this.#history, entry });
-    this.#history = withoutTask(this.#history, seen.task.address);
+    const entry = this.#stop(cpu, 'trace_task_exit');
+    const task = entry && this.#view.task(entry.start.task);
+    if (task === undefined || entry === undefined) return;
+    const history = this.#history;
+    this.#judge(ON_TASK_EXIT, { view: this.#view, cpu, history, entry, task }, cpu);
+    history.entries = history.entries.filter((each) => each !== entry);
   }
 
-  #register(work: bigint): void {
+  #register(work: bigint): string {
     const { tracers } = this.#history;
-    const symbol = this.#nameOf(work);
+    const callback = this.#view.word(work + this.#view.layout.WORK_func) ?? 0n;
+    const symbol = this.#view.symbols.resolve(callback)?.name ?? 'a tracer';
     const alike = tracers.filter(({ name }) => name === symbol || name.startsWith(`${symbol}#`)).length;
     const name = alike === 0 ? symbol : `${symbol}#${alike + 1}`;
-    this.#history = { ...this.#history, tracers: [...tracers, { work, name }] };
+    this.#history.tracers = [...tracers, { work, name }];
+    return name;
   }
-  #unregister(gone: bigint): void {
-    const tracers = this.#history.tracers.filter(({ work }) => work !== gone);
-    this.#history = { ...this.#history, tracers };
+  #cancel(gone: bigint): void {
+    const history = this.#history;
+    history.cancelled = [...history.cancelled, gone];
+    history.tracers = history.tracers.filter(({ work }) => work !== gone);
   }
+  /** The name of a tracer; one that has registered since the watch began is met so. */
   #nameOf(work: bigint): string {
-    const known = this.#history.tracers.find((tracer) => tracer.work === work);
-    if (known !== undefined) return known.name;
-    const callback = this.#view.word(work + this.#view.layout.WORK_func);
-    return callback === undefined ? 'a tracer' : (this.#view.symbols.resolve(callback)?.name ?? 'a tracer');
+    for (const tracer of this.#history.tracers) if (tracer.work === work) return tracer.name;
+    return this.#history.cancelled.includes(work) ? 'a cancelled tracer' : this.#register(work);
   }
-  #bitOf(work: bigint): bigint | undefined {
+  /** A tracer's bit of the mask, where it matters: in an entry that began before the watch. */
+  #bitOf(work: bigint, { start }: Entry): bigint | undefined {
     const { workBit } = this.#view.layout;
-    return workBit === undefined
-      ? undefined
-      : BigInt(this.#view.bytes(work + workBit, 4)?.readInt32LE() ?? -1);
+    if (workBit === undefined || start.before === 0n) return undefined;
+    return BigInt(this.#view.bytes(work + workBit, 4)?.readInt32LE() ?? -1);
   }
 
-  #log(line: Omit<NonNullable<History['log']>, 'older'>): void {
-    this.#history = { ...this.#history, log: { ...line, older: this.#history.log } };
+  #log(kind: Log['kind'], tracer: string, entry: Entry, cookie: bigint, value: number): void {
+    const { pid } = entry.start;
+    this.#history.log = { tracer, pid, kind, cookie, value, older: this.#history.log };
   }
 }
+
+const startOf = (
+  { address, pid, stackTop }: TaskAt,
+  registers: UserRegisters | undefined,
+): Pick<EntryStart, 'task' | 'pid' | 'stackTop' | 'registers'> => ({
+  task: address,
+  pid,
+  stackTop,
+  registers,
+});

@@ -1,15 +1,14 @@
 /** Who is called: those who asked, all of them, once. */
-import type { Ask } from '../history.js';
 import type { EndSeen, Invariant } from './rule.js';
 
 function unanswered(end: string, { entry, history }: EndSeen): string | undefined {
-  const ask = entry.asks.find(({ answered }) => !answered);
-  if (ask === undefined) return undefined;
-  return `expected ${nameOf(ask, history.tracers)} to be called for its request in task ${entry.pid} before ${end}, found no call`;
+  for (const { work, answered } of entry.asks) {
+    if (answered) continue;
+    const name = history.tracers.find((tracer) => tracer.work === work)?.name ?? 'a cancelled tracer';
+    return `expected ${name} to be called for its request in task ${entry.start.pid} before ${end}, found no call`;
+  }
+  return undefined;
 }
-
-const nameOf = ({ work }: Ask, tracers: EndSeen['history']['tracers']): string =>
-  tracers.find((tracer) => tracer.work === work)?.name ?? 'a cancelled tracer';
 
 export const answered: Invariant = {
   id: 'answered',
@@ -20,10 +19,8 @@ export const answered: Invariant = {
 export const once: Invariant = {
   id: 'once',
   call({ entry, tracer, work, cookie }) {
-    const again = entry.calls.some((call) => call.work === work && call.cookie === cookie);
-    return again
-      ? `expected one call of ${tracer} for one entry of task ${entry.pid}, found a second one`
-      : undefined;
+    if (!entry.wasCalled(work, cookie)) return undefined;
+    return `expected one call of ${tracer} for one entry of task ${entry.start.pid}, found a second one`;
   },
 };
 
@@ -32,6 +29,6 @@ export const asked: Invariant = {
   call({ entry, tracer, work, isRegistered, mayHaveAsked }) {
     if (!isRegistered) return `expected no call of ${tracer} after it was cancelled, found one`;
     if (mayHaveAsked || entry.asks.some((ask) => ask.work === work)) return undefined;
-    return `expected no call of ${tracer}, which has not asked in this entry of task ${entry.pid}, found one`;
+    return `expected no call of ${tracer}, which has not asked in this entry of task ${entry.start.pid}, found one`;
   },
 };

@@ -4,51 +4,54 @@
  */
 import type { Vcpu } from '../../../emu/cpu/vcpu.js';
 import type { Entry, History } from '../history.js';
-import type { CpuAt, KernelView, TaskAt } from '../kernel-view.js';
+import type { KernelView, TaskAt } from '../kernel-view.js';
 
-/** What every rule is told. */
-export interface Seen {
+interface Seen {
   readonly view: KernelView;
   readonly cpu: Vcpu;
-  /** The CPU's variables. */
-  readonly own: CpuAt;
-  /** Its current task. */
-  readonly task: TaskAt;
   readonly history: History;
-}
-/** Of the present entry of the task. */
-interface SeenInEntry extends Seen {
+  /** Of the CPU's current task, the one under way. */
   readonly entry: Entry;
 }
+interface SeenTracer extends Seen {
+  readonly tracer: string;
+  readonly work: bigint;
+  readonly cookie: bigint;
+}
 /** unwind_deferred_request is about to return that it is granted. */
-export interface RequestSeen extends SeenInEntry {
-  readonly tracer: string;
-  readonly work: bigint;
-  readonly result: number;
-  readonly cookie: bigint;
-}
+export type RequestSeen = SeenTracer;
 /** A tracer is about to be called. */
-export interface CallSeen extends SeenInEntry {
-  readonly tracer: string;
-  readonly work: bigint;
+export interface CallSeen extends SeenTracer {
   readonly isRegistered: boolean;
-  /** The tracer may have asked in this entry before the watch began. */
+  /** It may have asked in this entry before the watch began. */
   readonly mayHaveAsked: boolean;
-  readonly cookie: bigint;
   readonly trace: readonly bigint[];
+  /** The host's walk of the user stack of this entry; undefined where its registers are not known. */
+  readonly walked: readonly bigint[] | undefined;
 }
-/** The first user instruction of an entry is about to be executed, or trace_task_exit. */
-export type EndSeen = SeenInEntry;
+/** The first user instruction of an entry is about to be executed, or trace_task_exit is. */
+export interface EndSeen extends Seen {
+  readonly task: TaskAt;
+}
 /** A routine of the kernel is entered or about to return. */
-export interface PointSeen extends Seen {
+export interface PointSeen {
+  readonly view: KernelView;
+  readonly cpu: Vcpu;
   readonly name: string;
+  readonly entry: Entry;
 }
 
+/** A rule has an eye for some of these; each returns what is wrong. */
 export interface Invariant {
   readonly id: string;
-  request?(seen: RequestSeen): string | undefined;
-  call?(seen: CallSeen): string | undefined;
-  user?(seen: EndSeen): string | undefined;
-  taskExit?(seen: EndSeen): string | undefined;
-  point?(seen: PointSeen): string | undefined;
+  readonly request?: (seen: RequestSeen) => string | undefined;
+  readonly call?: (seen: CallSeen) => string | undefined;
+  readonly user?: (seen: EndSeen) => string | undefined;
+  readonly taskExit?: (seen: EndSeen) => string | undefined;
+  readonly point?: (seen: PointSeen) => string | undefined;
+  /** A line of the console. */
+  readonly line?: (line: string) => string | undefined;
 }
+
+export const hex = (value: bigint | undefined): string =>
+  value === undefined ? 'nothing' : `0x${value.toString(16)}`;
