@@ -1,13 +1,16 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
+import type { Story } from '../explain/story.js';
 import { PLAIN_STORY, type StoryPaint, storyLines } from '../explain/text.js';
-import { explain } from '../lab/explain.js';
+import { explain, pageOf } from '../lab/explain.js';
 import { EXIT_STATUS } from './errors.js';
+import { openOutput } from './output-file.js';
 import { openRecord } from './replay.js';
 
 interface ExplainOptions {
   readonly full?: boolean;
   readonly json?: boolean;
+  readonly html?: string;
 }
 
 const COLOURS: StoryPaint = {
@@ -30,6 +33,7 @@ export function explainCommand(): Command {
     .description('run a schedule and tell what happens around its choices, instruction by instruction')
     .argument('<schedule>', 'a file with one, - for stdin, or the line itself')
     .option('--full', 'every instruction; without it, long stretches in which nothing changes are one line')
+    .option('--html <file>', 'a page to look at and step through in a browser, in place of the text')
     .option('--json', 'the story as one object')
     .addHelpText('after', HELP)
     .action(explainSchedule);
@@ -38,12 +42,19 @@ export function explainCommand(): Command {
 async function explainSchedule(from: string, options: ExplainOptions): Promise<void> {
   const { schedule, close } = openRecord(from);
   close();
-  const story = await explain(schedule);
-  if (story.differs !== undefined) process.exitCode = EXIT_STATUS.disagrees;
-  if (options.json) {
-    process.stdout.write(`${JSON.stringify(story)}\n`);
-    return;
+  const output = openOutput(options.html, process.stdout);
+  try {
+    const story = await explain(schedule);
+    if (story.differs !== undefined) process.exitCode = EXIT_STATUS.disagrees;
+    output.write(textOf(story, options));
+  } finally {
+    output.close();
   }
+}
+
+function textOf(story: Story, { html, json, full = false }: ExplainOptions): string {
+  if (html !== undefined) return pageOf(story);
+  if (json) return `${JSON.stringify(story)}\n`;
   const paint = process.stdout.isTTY ? COLOURS : PLAIN_STORY;
-  process.stdout.write(`${storyLines(story, { paint, full: options.full ?? false }).join('\n')}\n`);
+  return `${storyLines(story, { paint, full }).join('\n')}\n`;
 }

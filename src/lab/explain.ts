@@ -1,6 +1,8 @@
 /** A schedule opened, run and told. */
+import { readFileSync } from 'node:fs';
 import { EXCEPTIONS } from '../../emu/cpu/architecture.js';
 import { CodeReader } from '../explain/code-reader.js';
+import { PAGE_FILES, storyPage } from '../explain/html.js';
 import { StateReader } from '../explain/state-reader.js';
 import type { Story } from '../explain/story.js';
 import { tellSchedule } from '../explain/tell.js';
@@ -10,6 +12,7 @@ import type { MonitorPlugin } from '../sweep/monitor.js';
 import { syscallName } from '../trace/syscall-names.js';
 import { openImage } from './open.js';
 import { openSchedule } from './open-schedule.js';
+import { packagePath } from './packed.js';
 
 /** Who knows what must hold in a guest. */
 const PLUGINS: readonly MonitorPlugin[] = [UNWIND];
@@ -34,4 +37,10 @@ export async function explain(schedule: Schedule): Promise<Story> {
   } finally {
     machine.close();
   }
+}
+
+/** A story as a page of HTML that needs no other file. */
+export function pageOf(story: Story): string {
+  const read = (name: string): string => readFileSync(packagePath(`src/explain/page/${name}`), 'utf8');
+  return storyPage(story, { style: read(PAGE_FILES.style), scripts: PAGE_FILES.scripts.map(read) });
 }

@@ -6,12 +6,15 @@ import { fileURLToPath } from 'node:url';
 const SIGN = '@';
 const EXTENSION = '.elf';
 
-/** Folders of the package that hold images: this file's distance from them differs between sources and compiled code. */
-function imageFolders(): readonly string[] {
+/** A file or folder of the package: this file's distance from its root differs between sources and compiled code. */
+export function packagePath(path: string): string {
   let root = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(root, 'package.json'))) root = dirname(root);
-  return [join(root, 'build'), join(root, 'build/user')];
+  return join(root, path);
 }
+
+/** Folders of the package that hold images. */
+const imageFolders = (): readonly string[] => ['build', 'build/user'].map(packagePath);
 
 /**
  * The file that a user's argument means: `@NAME` is a packed image, all else is a path (`./@NAME` a file of that name).
