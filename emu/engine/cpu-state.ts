@@ -138,14 +138,16 @@ export class CpuState {
   }
 
   /**
-   * RFLAGS. While it runs, the engine works the arithmetic flags out only when they are asked for, and then the answer is its own;
-   * when it stops it puts them and DF into `eflags`, and takes them from there as it starts.
+   * RFLAGS. When it stops, the engine puts the arithmetic flags and DF into `eflags`, and it takes them from there as it starts. While
+   * it runs, `eflags` may hold them as they were some instructions ago; they count as `ccOp` has them, and are worked out when asked for.
    */
   get rflags(): number {
     const view = this.#view;
     if (view.getUint32(FIELD.ccOp, true) === CC_OP_EFLAGS) {
       const direction = view.getInt32(FIELD.df, true) & RFLAGS_DF;
-      return view.getUint32(FIELD.eflags, true) | view.getUint32(FIELD.ccSrc, true) | direction;
+      return (
+        (view.getUint32(FIELD.eflags, true) & OTHER_FLAGS) | view.getUint32(FIELD.ccSrc, true) | direction
+      );
     }
     const { ffi, uc } = this.#place;
     if (this.loaded) ffi.regRead(uc, REG.RFLAGS, this.#scratch);

@@ -56,6 +56,19 @@ test('SYSRETQ goes to ring 3 at RCX with RFLAGS from R11, CS = base + 16 and SS 
   });
 });
 
+test.each([
+  ['syscall', KERNEL],
+  ['ud2', undefined],
+])('flags of ring 0 do not reach what %s saves in ring 3', async (instruction, entry) => {
+  const ring0 = 'mov $-1, %rax\nadd $-1, %rax\nnop\n'; // leaves CF, PF, AF and SF
+  await bare.code(start(0, RFLAGS.reserved).replace('sysretq', `${ring0}sysretq`));
+  await bare.code(`nop\n${instruction}`, AT.userCode);
+  if (entry !== undefined) await bare.code('hlt', entry);
+  bare.machine.run({ budget: 100 });
+  const saved = entry === undefined ? bare.frame(false).rflags & ~RFLAGS.RF : Number(bare.reg('r11'));
+  expect(saved).toBe(RFLAGS.reserved);
+});
+
 test('a thousand round trips leave every other register alone', async () => {
   await bare.code(start(RFLAGS.IF, RFLAGS.reserved | RFLAGS.IF));
   await bare.code(
