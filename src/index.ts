@@ -56,11 +56,25 @@ export type { PtRegs } from './guest/pt-regs.js';
 export type { Task, UnwindInfo } from './guest/task.js';
 export { type RecordSink, RunningKernel } from './lab/kernel.js';
 export { FileError, type GuestFiles, type LoadedGuest, openGuest, openImage } from './lab/open.js';
+// Schedules.
+export { guestSpecOf, openSchedule } from './lab/open-schedule.js';
 export { packedImages } from './lab/packed.js';
+export { type Replay, type ReplayOptions, replay } from './lab/replay.js';
 // Litmus tests, for use in test suites.
 export { type LitmusQuestion, litmus } from './litmus/litmus.js';
 export type { LitmusReport, StateReport, WitnessStep } from './litmus/run.js';
 export { LitmusError, LitmusLimit, type Observation } from './litmus/test.js';
+export { applyChoice } from './schedule/apply.js';
+export type { Difference } from './schedule/comparison.js';
+export { logEvents } from './schedule/event-log.js';
+export {
+  type Choice,
+  formatSchedule,
+  type GuestSpec,
+  parseSchedule,
+  type Schedule,
+  ScheduleError,
+} from './schedule/schedule.js';
 // Stacks.
 export {
   type EndReason,
