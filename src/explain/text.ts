@@ -34,6 +34,7 @@ const NUMBER_WIDTH = 8;
 const WHERE_WIDTH = 28;
 const TEXT_WIDTH = 36;
 const BAR = '│ ';
+const INDENT = '    ';
 
 /** The lines, without newlines. */
 export function storyLines(story: Story, { paint = PLAIN_STORY, full = false }: TextOptions = {}): string[] {
@@ -50,9 +51,12 @@ export function storyLines(story: Story, { paint = PLAIN_STORY, full = false }: 
 class TextTeller {
   readonly #story: Story;
   readonly #paint: StoryPaint;
-  /** Where the last line was. */
+  /** Of the last line. */
   #cpu: number | undefined;
-  #path: readonly number[] = [];
+  /** Where each CPU was last. */
+  readonly #paths = new Map<number, readonly number[]>();
+  /** Contexts that the line is in. */
+  #depth = 0;
 
   constructor(story: Story, paint: StoryPaint) {
     this.#story = story;
@@ -65,7 +69,7 @@ class TextTeller {
       const words = fields.map((field) => `${field.name} ${field.value}`).join(', ');
       return `${name}: ${words === '' ? 'nothing known' : words}`;
     });
-    return [guest, ...states];
+    return [guest, ...states].flatMap((line) => wrapped(line, WIDTH));
   }
 
   row(row: Row): string[] {
@@ -83,30 +87,31 @@ class TextTeller {
       `The end: ${end}.`,
       ...(differs === undefined ? [] : [paint.broken(`Not the run of the schedule: ${differs}.`)]),
       ...(broken.length === 0 ? [] : ['', 'Broken:']),
-      ...broken.flatMap(({ id, sentence }) => wrapped(`${id}: `, sentence).map(paint.broken)),
+      ...broken.flatMap(({ id, sentence }) =>
+        wrapped(`${id}: ${sentence}`, WIDTH - 2).map((line) => `  ${paint.broken(line)}`),
+      ),
     ];
   }
 
-  /** What is entered between the last line and this step: a CPU, contexts. */
+  /** What is entered before this step; where another CPU goes on, in what it is already. */
   #headings({ cpu, context }: Step): string[] {
-    const lines: string[] = [];
-    if (cpu !== this.#cpu) {
-      if (this.#story.cpus > 1) lines.push(this.#paint.context(`── CPU ${cpu} `.padEnd(WIDTH, '─')));
-      this.#cpu = cpu;
-      this.#path = [];
-    }
+    const before = this.#paths.get(cpu) ?? [];
     const path = pathOf(this.#story, context);
-    const common = path.findIndex((index, depth) => index !== this.#path[depth]);
-    const isBackOut = common < 0 && path.length < this.#path.length;
-    for (let depth = common < 0 ? path.length : common; depth < path.length; depth++)
-      lines.push(this.#line('', depth, this.#paint.context(this.#story.contexts[path[depth]!]!.label)));
-    if (isBackOut) lines.push(this.#line('', path.length - 1, this.#paint.context(this.#label(context))));
-    this.#path = path;
+    const label = (index: number): string => this.#story.contexts[index]!.label;
+    const common = path.filter((index, depth) => index === before[depth]);
+    const lines: string[] = [];
+    if (cpu !== this.#cpu && this.#story.cpus > 1) {
+      const names = [`CPU ${cpu}`, ...common.map(label)].join(', ');
+      lines.push(this.#paint.context(`── ${names} `.padEnd(WIDTH, '─')));
+    }
+    for (const index of path.slice(common.length))
+      lines.push(this.#line('', path.indexOf(index), this.#paint.context(label(index))));
+    if (common.length === path.length && path.length < before.length)
+      lines.push(this.#line('', path.length - 1, this.#paint.context(`back in ${label(context)}`)));
+    this.#cpu = cpu;
+    this.#paths.set(cpu, path);
+    this.#depth = path.length;
     return lines;
-  }
-
-  #label(context: number): string {
-    return `back in ${this.#story.contexts[context]!.label}`;
   }
 
   #step(step: Step): string[] {
@@ -122,24 +127,29 @@ class TextTeller {
 
   /** What a step has meant and changed, below it. */
   #meaning({ notes, state, task: own }: Step): string[] {
-    const lines: string[] = [];
-    const below = (text: string): string => this.#line('', this.#depth, `    ${text}`);
-    for (const { kind, text } of notes) {
-      if (kind === 'choice') continue;
-      lines.push(
-        below(kind === 'violation' ? this.#paint.broken(`!!! ${text}`) : this.#paint.note(`* ${text}`)),
+    const { change, note, broken } = this.#paint;
+    const below = (text: string, paint: (text: string) => string): string[] =>
+      wrapped(text, WIDTH - NUMBER_WIDTH - BAR.length * this.#depth - INDENT.length - 1).map((line) =>
+        this.#line('', this.#depth, INDENT + paint(line)),
       );
-    }
-    for (const { name, before, after, task } of state) {
-      const whose = task === own ? '' : ` of ${this.#story.tasks[task]!.name}`;
-      lines.push(below(this.#paint.change(`${name}${whose}: ${before} -> ${after}`)));
-    }
-    return lines;
+    return [
+      ...notes
+        .filter(({ kind }) => kind !== 'choice')
+        .flatMap(({ kind, text }) =>
+          kind === 'violation' ? below(`!!! ${text}`, broken) : below(`* ${text}`, note),
+        ),
+      ...state.flatMap(({ name, before, after, task }) => {
+        const whose = task === own ? '' : ` of ${this.#story.tasks[task]!.name}`;
+        return below(`${name}${whose}: ${before} -> ${after}`, change);
+      }),
+    ];
   }
 
   /** Not in any context: it may pass through many. */
   #skip(step: Step, count: number): string[] {
-    this.#path = [];
+    this.#paths.clear();
+    this.#cpu = undefined;
+    this.#depth = 0;
     const told = this.#line(String(step.at), 0, this.#paint.faint(`… ${count} instructions, not told`));
     return [told, ...this.#meaning(step)];
   }
@@ -155,11 +165,6 @@ class TextTeller {
     const count = `… ${to - from} instructions`;
     const room = WIDTH - NUMBER_WIDTH - BAR.length * this.#depth - count.length - ': '.length;
     return this.#line(String(at), this.#depth, this.#paint.faint(`${count}${listed(routines, room)}`));
-  }
-
-  /** Nested contexts; a line inside `depth` of them. */
-  get #depth(): number {
-    return this.#path.length;
   }
 
   #line(at: string, depth: number, text: string): string {
@@ -179,16 +184,15 @@ function listed(names: readonly string[], room: number): string {
   return text();
 }
 
-/** A sentence in lines, those behind the first indented. */
-function wrapped(head: string, sentence: string): string[] {
+/** Text in lines of at most `width` columns, those behind the first indented; a word is never cut. */
+function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
-  let line = `  ${head}`;
-  for (const word of sentence.split(' ')) {
-    if (line.length + word.length > WIDTH) {
-      lines.push(line.trimEnd());
-      line = '    ';
-    }
-    line += `${word} `;
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = INDENT + word;
+    } else line = line === '' ? word : `${line} ${word}`;
   }
-  return [...lines, line.trimEnd()];
+  return [...lines, line];
 }

@@ -6,9 +6,9 @@ import { guestReader } from '../../src/lab/kernel.js';
 import { guestSpecOf, openSchedule } from '../../src/lab/open-schedule.js';
 import type { Choice, Schedule } from '../../src/schedule/schedule.js';
 
+const PROGRAM = '@roundtrip,20';
 const FILES = {
   image: '@kernel-v6.19',
-  modules: ['@roundtrip,20'],
   commandLine: 'trace=perf,ftrace perf.source=nmi perf.period=1000000',
 };
 const BUDGET = 10_000_000;
@@ -23,15 +23,19 @@ const currentTask = (machine: Machine): { address: KernelAddr; guest: Guest } =>
 
 /** Runs until the CPU stands at a symbol and `where` holds. */
 function runTo(machine: Machine, symbol: string, where: () => boolean = () => true): void {
-  const remove = machine.breakpoint(machine.symbols.require(symbol), where);
+  const remove = machine.breakpoint(machine.symbols.require(symbol), ({ index }) => index === 0 && where());
   const outcome = machine.run({ budget: BUDGET });
   remove();
   if (outcome.kind !== 'reached') throw new Error(`expected to reach ${symbol}, found ${outcome.kind}`);
 }
 
-/** An NMI behind the store to the mask in an unwind_reset_info whose entry was served; then on to user mode. */
-export async function raceL(options: { readonly cpus?: number } = {}): Promise<Schedule> {
-  const guest = guestSpecOf(FILES, { cpus: options.cpus ?? 1 });
+/**
+ * An NMI behind the store to the mask in an unwind_reset_info whose entry was served; then on to user mode.
+ * @param cpus each runs the program, with turns of 50 instructions
+ */
+export async function raceL({ cpus = 1 }: { readonly cpus?: number } = {}): Promise<Schedule> {
+  const modules = Array.from({ length: cpus }, () => PROGRAM);
+  const guest = guestSpecOf({ ...FILES, modules }, { cpus, ...(cpus > 1 && { turn: 50 }) });
   const { machine } = await openSchedule(guest);
   try {
     const info = () => {

@@ -94,7 +94,7 @@ function drawStretches(unit) {
     const before = last.get(cpu);
     if (before !== undefined) {
       const previous = laneOf(before.context);
-      shapes.push(rest(before.context, before.to, from, unit));
+      for (const waiting of pathOf(before.context)) shapes.push(rest(waiting, before.to, from, unit));
       if (previous !== lane)
         shapes.push(
           drawn('line', {

@@ -14,18 +14,26 @@ let lines = [];
 let selected = 0;
 let unit = 1;
 
-/** What is entered between two steps. @param {number[]} before @param {number[]} path @param {boolean} otherCpu @param {number} cpu */
-function headings(before, path, otherCpu, cpu) {
+/**
+ * What is entered before a step.
+ * @param {number[]} before where its CPU was last @param {number[]} path where it is now
+ */
+function headings(before, path) {
   const made = [];
-  if (otherCpu && story.cpus > 1) made.push(heading('cpu', [], `CPU ${cpu}`));
   let depth = 0;
-  while (!otherCpu && depth < path.length && path[depth] === before[depth]) depth++;
+  while (depth < path.length && path[depth] === before[depth]) depth++;
   const isBack = depth === path.length && path.length < before.length;
   for (let at = isBack ? depth - 1 : depth; at < path.length; at++) {
     const { kind, label } = contextAt(/** @type {number} */ (path[at]));
     made.push(heading(kind, path.slice(0, at), isBack ? `back in ${label}` : label));
   }
   return made;
+}
+
+/** Another CPU goes on from where it was last. @param {number} cpu @param {number[]} path */
+function cpuHeading(cpu, path) {
+  const names = path.map((context) => contextAt(context).label).join(' › ');
+  return heading('cpu', [], names === '' ? `CPU ${cpu}` : `CPU ${cpu}, ${names}`);
 }
 
 /** @param {string} kind @param {number[]} path @param {string} text */
@@ -56,7 +64,15 @@ function contents({ action, notes, state, task }) {
     }),
   ];
   if (action.kind === 'choice')
-    return [element('b', { class: 'choice' }, `${action.choice} `), notes[0]?.text ?? '', ...below];
+    return [
+      element(
+        'span',
+        { class: 'whole' },
+        element('b', { class: 'choice' }, `${action.choice} `),
+        notes[0]?.text ?? '',
+      ),
+      ...below,
+    ];
   if (action.kind === 'entry') return [element('span', { class: 'quiet' }, 'delivered'), ...below];
   if (action.kind === 'skip')
     return [element('span', { class: 'quiet' }, `… ${action.count} instructions, not told`), ...below];
@@ -97,16 +113,24 @@ function lineOfRow(row) {
 
 function fillListing() {
   lines = rows.map((_, row) => lineOfRow(row));
-  /** @type {number[]} */
-  let path = [];
+  /** Where each CPU was last. @type {Map<number, number[]>} */
+  const paths = new Map();
   /** @type {number | undefined} */
-  let cpu;
+  let last;
   const all = lines.flatMap(({ line, step }) => {
-    const { context, cpu: now, action } = stepAt(step);
-    const next = action.kind === 'skip' ? [] : pathOf(context);
-    const entered = headings(path, next, now !== cpu && next.length > 0, now);
-    path = next;
-    if (next.length > 0) cpu = now;
+    const { context, cpu, action } = stepAt(step);
+    if (action.kind === 'skip') {
+      paths.clear();
+      last = undefined;
+      return [line];
+    }
+    const before = paths.get(cpu) ?? [];
+    const path = pathOf(context);
+    const entered = headings(before, path);
+    const common = path.filter((each, depth) => each === before[depth]);
+    if (cpu !== last && story.cpus > 1) entered.unshift(cpuHeading(cpu, common));
+    paths.set(cpu, path);
+    last = cpu;
     return [...entered, line];
   });
   byId('listing').replaceChildren(...all);
@@ -165,7 +189,10 @@ function stateOf({ step: index, isFold, row }) {
   const shown = rows[row];
   const { action, registers, notes, task, cpu, context, at } = step;
   const path = action.kind === 'skip' ? [] : pathOf(context);
-  const crumbs = path.map((each) => element('span', { class: contextAt(each).kind }, contextAt(each).label));
+  const crumbs = path.flatMap((each, depth) => {
+    const { kind, label } = contextAt(each);
+    return [...(depth === 0 ? [] : [' › ']), element('span', { class: kind }, label)];
+  });
   const code = action.kind === 'instruction' && !isFold ? story.code[action.code] : undefined;
   const last = isFold && shown?.kind === 'fold' ? shown.to - 1 : index;
   const state = task === undefined ? undefined : fieldsAt(task, last);
