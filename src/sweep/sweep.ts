@@ -57,6 +57,8 @@ export class Sweep {
   /** Guest time of the last strike while its event has not been taken. */
   #waiting = -1;
   #held = false;
+  /** The run under way ends at user code; the way to a boundary may lead through it. */
+  #isJudging = false;
 
   /** Leads the machine to the window. @throws WindowError when it does not come there. */
   constructor({ machine, question, decoder, budget, watch, console }: SweepSetup) {
@@ -83,7 +85,7 @@ export class Sweep {
         this.#held ||= this.#waiting >= 0 && event.time > this.#waiting;
         this.#waiting = -1;
       });
-    machine.onUserCode((at) => at.index === cpu && (this.#monitor?.settled() ?? true));
+    machine.onUserCode((at) => this.#isJudging && at.index === cpu && (this.#monitor?.settled() ?? true));
   }
 
   /** How many units there are. */
@@ -244,7 +246,9 @@ export class Sweep {
   /** Runs on until things have settled, and counts what has come of it. */
   #judge(strikes: readonly Strike[]): RunResult {
     const before = this.#at;
+    this.#isJudging = true;
     const outcome = this.#machine.run({ budget: this.question.bound });
+    this.#isJudging = false;
     const end = outcome.kind === 'reached' ? 'user' : outcome.kind;
     const violations = [...(this.#monitor?.violations ?? []), ...this.#ownViolations(outcome)];
     const retired = this.#at;
