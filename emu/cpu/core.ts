@@ -18,7 +18,7 @@ import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
 import { pagingOfState } from './paging.js';
 import { PerfCounter } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
-import { decodeTrapped, LONGEST_INSTRUCTION, type Trapped, type TrappedHost } from './trapped.js';
+import { decodeTrapped, hasLock, LONGEST_INSTRUCTION, type Trapped, type TrappedHost } from './trapped.js';
 
 export interface CoreParts {
   readonly index: number;
@@ -55,6 +55,8 @@ export abstract class Core implements MsrHost, TrappedHost {
   #targetOf = 0;
   /** A port that the instruction under way may not use. */
   #refused: RefusedAccess | undefined;
+  /** An instruction that became CPUID, and the fault that it is to raise. */
+  #refusal: { readonly rip: bigint; readonly vector: number } | undefined;
 
   constructor(parts: CoreParts) {
     this.index = parts.index;
@@ -173,7 +175,15 @@ export abstract class Core implements MsrHost, TrappedHost {
     return false;
   }
 
+  /** Raises what an instruction was refused that has just run out without effect. */
   protected refuse(): void {
+    if (this.#refusal !== undefined) {
+      const { rip, vector } = this.#refusal;
+      this.#refusal = undefined;
+      this.state.rip = rip;
+      this.raise({ vector, kind: 'exception', ...(vector === VECTOR.GP && { errorCode: 0 }) });
+      return;
+    }
     if (this.#refused === undefined) return;
     takeBack(this.state, this.memory, this.paging, this.#refused);
     this.#refused = undefined;
@@ -189,9 +199,18 @@ export abstract class Core implements MsrHost, TrappedHost {
     return this.#target;
   }
 
-  /** From the engine: CPUID. */
+  /** From the engine: CPUID, or an instruction that was made one at translation. */
   cpuid(): void {
     const { state } = this;
+    const code = this.#codeAtRip();
+    const trapped = decodeTrapped(code, state.in64BitMode);
+    if (trapped !== undefined || hasLock(code)) {
+      const refusal = trapped === undefined ? VECTOR.UD : trapped.execute(this);
+      if (refusal === undefined) return;
+      this.#refusal ??= { rip: state.rip, vector: refusal };
+      this.changed();
+      return;
+    }
     const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
     const answer = cpuid(leaf, this.index, this.#count);
     state.setReg(GPR.rax, BigInt(answer.eax));

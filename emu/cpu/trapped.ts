@@ -30,6 +30,7 @@ export interface Trapped {
 export const LONGEST_INSTRUCTION = 15;
 /** Operand size, address size, segments, REP: none changes what these instructions do. LOCK is #UD. */
 const IDLE_PREFIXES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3];
+const LOCK = 0xf0;
 const REX = { mask: 0xf0, prefix: 0x40, R: 4, B: 1 } as const;
 const ESCAPE = 0x0f;
 
@@ -122,6 +123,13 @@ const OPCODES: Readonly<Record<number, Opcode>> = {
     },
   },
 };
+
+/** Whether LOCK is among the prefixes: neither these instructions nor CPUID take it (SDM 2A, "LOCK"). */
+export function hasLock(code: Uint8Array): boolean {
+  let at = 0;
+  while (IDLE_PREFIXES.includes(code[at]!)) at++;
+  return code[at] === LOCK;
+}
 
 /** The trapped instruction that `code` begins with; `undefined` when it is another. */
 export function decodeTrapped(code: Uint8Array, in64BitMode: boolean): Trapped | undefined {

@@ -11,6 +11,9 @@
  * The bytes of an opcode can also stand inside another instruction (an immediate, a displacement). A block always ends
  * behind UD2, so the length of the second translation tells: it ends two bytes behind the trap, or the match was false. Where
  * the first translation ended there too, a second probe with HLT (one byte) decides.
+ *
+ * #UD ends a run, which costs as much as a thousand instructions. So instructions that only read something (RDTSC, RDMSR, RDPMC) become
+ * CPUID (0F A2) once they are confirmed: for that the engine has a hook, and the block goes on behind it.
  */
 import { PAGE_SIZE } from './host-memory.js';
 
@@ -18,7 +21,10 @@ const OPCODE_ESCAPE = 0x0f;
 /** WRMSR, RDTSC, RDMSR, RDPMC, SYSENTER, SYSEXIT; MOV from and to DR (SDM 2, appendix A, table A-3). */
 const isTrappedOpcode = (second: number): boolean =>
   (second >= 0x30 && second <= 0x35) || second === 0x21 || second === 0x23;
+/** Those that have no effect but on registers. */
+const isReading = (second: number): boolean => second >= 0x31 && second <= 0x33;
 const UD2_SECOND = 0x0b;
+const CPUID_SECOND = 0xa2;
 const HLT = 0xf4;
 
 /** A freshly translated block: guest virtual address, bytes, instructions. */
@@ -37,12 +43,16 @@ export interface TrapHost {
   retranslate(block: Block): void;
 }
 
-interface Probe {
+/** A byte of guest code that is another while a block is translated. */
+interface Change {
+  readonly physical: number;
+  readonly original: number;
+}
+
+interface Probe extends Change {
   readonly block: Block;
   /** Distance of the suspected opcode from the block's start. */
   readonly offset: number;
-  readonly physical: number;
-  readonly original: number;
   /** Where the block must end if the suspicion is right, from its start. */
   readonly expectedEnd: number;
   readonly last: boolean;
@@ -51,6 +61,10 @@ interface Probe {
 export class TranslationTraps {
   readonly #host: TrapHost;
   #probe: Probe | undefined;
+  /** Confirmed opcodes of the block, which are CPUID until it is translated for good. */
+  #laid: Change[] = [];
+  /** The block whose last opcode has just become CPUID; its next translation may hold more. */
+  #extended: { readonly pc: bigint; readonly offset: number } | undefined;
   /** Start of a block that holds only false matches; its next translation is taken as it is. */
   #clean: bigint | undefined;
 
@@ -61,29 +75,56 @@ export class TranslationTraps {
   /** To be called for each new block before it runs. */
   translated(block: Block): void {
     const probe = this.#probe;
-    if (probe === undefined || probe.block.pc !== block.pc) {
-      if (this.#clean === block.pc) this.#clean = undefined;
-      else this.#suspect(block, 0, false);
-      return;
-    }
-    this.#host.ram[probe.physical] = probe.original;
+    if (probe?.block.pc === block.pc) this.#probed(block, probe);
+    else if (this.#extended?.pc === block.pc) {
+      const { offset } = this.#extended;
+      this.#extended = undefined;
+      this.#suspect(block, offset, false);
+    } else if (this.#clean === block.pc) this.#accept();
+    else this.#suspect(block, 0, false);
+  }
+
+  #probed(block: Block, probe: Probe): void {
+    const { ram } = this.#host;
+    ram[probe.physical] = probe.original;
     this.#probe = undefined;
     const confirmed = block.size === probe.expectedEnd;
-    if (confirmed && !probe.last) {
-      // The first translation ended at the same place: ask again with an instruction of another length.
-      this.#lay(probe.block, probe.offset, HLT, 0, true);
-    } else if (!confirmed) {
-      this.#suspect(probe.block, probe.offset + 1, true);
-    } else if (probe.expectedEnd === probe.offset + 1) {
-      this.#lay(probe.block, probe.offset, UD2_SECOND, 1, true);
-    }
+    const isHalt = probe.expectedEnd === probe.offset + 1;
+    if (!confirmed) this.#suspect(probe.block, probe.offset + 1, true);
+    // The first translation ended at the same place: ask again with an instruction of another length.
+    else if (!probe.last) this.#lay(probe.block, probe.offset, HLT, 0, true);
+    else if (isReading(this.#secondOf(probe))) this.#makeCpuid(probe);
+    else if (isHalt) this.#lay(probe.block, probe.offset, UD2_SECOND, 1, true);
+    else this.#accept();
+  }
+
+  /** The true second byte of an opcode that is no longer probed. */
+  #secondOf({ block, offset }: Probe): number {
+    return this.#host.ram[this.#host.physicalOf(block.pc + BigInt(offset + 1))]!;
+  }
+
+  #makeCpuid({ block, offset }: Probe): void {
+    const { ram } = this.#host;
+    const physical = this.#host.physicalOf(block.pc + BigInt(offset + 1));
+    this.#laid.push({ physical, original: ram[physical]! });
+    ram[physical] = CPUID_SECOND;
+    this.#extended = { pc: block.pc, offset: offset + 2 };
+    this.#host.retranslate(block);
+  }
+
+  /** The block runs as it has just been translated. */
+  #accept(): void {
+    this.#clean = undefined;
+    for (const { physical, original } of this.#laid) this.#host.ram[physical] = original;
+    this.#laid.length = 0;
   }
 
   /** The run ends before the block is translated again: the bytes become true, and the next translation starts afresh. */
   abandon(): void {
     if (this.#probe !== undefined) this.#host.ram[this.#probe.physical] = this.#probe.original;
     this.#probe = undefined;
-    this.#clean = undefined;
+    this.#extended = undefined;
+    this.#accept();
   }
 
   /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
@@ -94,7 +135,7 @@ export class TranslationTraps {
     } else if (probed) {
       this.#clean = block.pc;
       this.#host.retranslate(block);
-    }
+    } else this.#accept();
   }
 
   /** Distance of the next suspected opcode from the block's start, or -1. A block is looked at page by page. */
