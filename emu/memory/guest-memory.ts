@@ -88,14 +88,17 @@ export class GuestMemory {
 
   /**
    * Writes 64-bit words as the processor does when it pushes a frame: with supervisor rights, setting accessed and
-   * dirty bits. `words[0]` goes to `address`. @throws PageFault before anything is written.
+   * dirty bits. `words[0]` goes to `address`, a multiple of 8. @throws PageFault before anything is written.
    */
   systemWriteWords(paging: Paging, address: bigint, words: readonly bigint[]): void {
-    const at = words.map((_word, index) =>
-      this.#writable(paging, BigInt.asUintN(64, address + BigInt(8 * index)), 8),
-    );
-    for (const [index, word] of words.entries())
-      this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, word), at[index]!);
+    const length = 8 * words.length;
+    const onPage = PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1));
+    const first = this.#writable(paging, address, Math.min(length, onPage));
+    const second = length > onPage ? this.#writable(paging, address + BigInt(onPage), length - onPage) : 0;
+    for (let index = 0; index < words.length; index++) {
+      const at = 8 * index < onPage ? first + 8 * index : second + 8 * index - onPage;
+      this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, words[index]!), at);
+    }
   }
 
   /** Writes a word of any alignment in the same way. @throws PageFault before anything is written. */

@@ -70,18 +70,18 @@ export type ReadPhys32 = (address: number) => number | undefined;
 interface Level {
   /** Lowest address bit that the level's index takes. */
   readonly shift: number;
-  readonly indexBits: number;
+  readonly indexMask: number;
+  /** Bytes that one entry maps. */
+  readonly size: number;
 }
-const LEVELS_4 = [39, 30, 21, 12].map((shift): Level => ({ shift, indexBits: 9 }));
-const LEVELS_PAE: readonly Level[] = [
-  { shift: 30, indexBits: 2 },
-  { shift: 21, indexBits: 9 },
-  { shift: 12, indexBits: 9 },
-];
-const LEVELS_32: readonly Level[] = [
-  { shift: 22, indexBits: 10 },
-  { shift: 12, indexBits: 10 },
-];
+const level = (shift: number, indexBits: number): Level => ({
+  shift,
+  indexMask: (1 << indexBits) - 1,
+  size: 2 ** shift,
+});
+const LEVELS_4: readonly Level[] = [level(39, 9), level(30, 9), level(21, 9), level(12, 9)];
+const LEVELS_PAE: readonly Level[] = [level(30, 2), level(21, 9), level(12, 9)];
+const LEVELS_32: readonly Level[] = [level(22, 10), level(12, 10)];
 
 /**
  * Where a linear address lies in physical memory.
@@ -108,8 +108,8 @@ export function walk(paging: Paging, address: bigint, read: ReadPhys32): Mapping
   let user = true;
   let execute = true;
   for (let depth = 0; depth < levels.length; depth++) {
-    const { shift, indexBits } = levels[depth]!;
-    const index = bitsOf(low, high, shift) & ((1 << indexBits) - 1);
+    const { shift, indexMask, size } = levels[depth]!;
+    const index = bitsOf(low, high, shift) & indexMask;
     const at = table + index * entrySize;
     const entryLow = read(at);
     if (entryLow === undefined || (entryLow & PTE.present) === 0) return undefined;
@@ -125,7 +125,6 @@ export function walk(paging: Paging, address: bigint, read: ReadPhys32): Mapping
     const last = depth === levels.length - 1;
     const largeAllowed = !isPdpteOfPae && depth > 0 - Number(!paging.longMode) && (paging.pae || paging.pse);
     if (last || (largeAllowed && (entryLow & PTE.large) !== 0)) {
-      const size = 2 ** shift;
       const offset = shift >= 32 ? 0 : low % size;
       return {
         physical: phys(frame - (frame % size) + offset),
