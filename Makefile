@@ -41,6 +41,7 @@ test: build lint
 lint: node_modules/.installed
 	npm run --silent lint
 	npx tsc --noEmit
+	npx tsc --noEmit -p src/explain/page
 	npx knip
 
 ## bench: speed, as ratios measured side by side

@@ -41,6 +41,8 @@ const BROKEN: readonly (readonly [file: string, imported: string, room: RegExp])
   ['src/guest/native.ts', 'koffi', /Only emu\/engine calls native code/],
   ['src/schedule/guest.ts', '../lab/open.js', /schedule imports only emu/],
   ['src/schedule/patch.ts', '../asm/patch.js', /schedule imports only emu/],
+  ['src/explain/names.ts', '../trace/syscall-names.js', /let src\/lab pass in the rest/],
+  ['src/explain/assets.ts', 'node:fs', /src\/lab reads files, src\/cli prints/],
   ['src/lab/print.ts', '../cli/outcome.js', /Only src\/cli prints and exits/],
   ['src/lab/colour.ts', 'picocolors', /only src\/cli talks to the terminal/],
   ['src/cli/native.ts', 'koffi', /Only emu\/engine calls native code/],
@@ -62,6 +64,8 @@ const ALLOWED: readonly (readonly [file: string, line: string])[] = [
   ['src/asm/inward.ts', "import { x } from '../../emu/boot/elf.js';"],
   ['src/schedule/inward.ts', "import { x } from '../../emu/machine.js';"],
   ['src/schedule/beside.ts', "import { x } from './schedule.js';"],
+  ['src/explain/inward.ts', "import { x } from '../schedule/apply.js';"],
+  ['src/explain/types.ts', "import type { x } from '../sweep/monitor.js';"],
   ['src/lab/inward.ts', "import { x } from '../trace/stacks.js';"],
   ['src/cli/inward.ts', "import { x } from '../lab/open.js';"],
 ];

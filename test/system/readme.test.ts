@@ -1,13 +1,22 @@
 /** The README's commands do what it says. What depends on the compiler (addresses, times) is not compared. */
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
-import { CLI, run } from './run.js';
+import { afterAll, describe, expect, test } from 'vitest';
+import { formatSchedule } from '../../src/schedule/schedule.js';
+import { raceL } from '../explain/race-l.js';
+import { CLI, run, Scratch } from './run.js';
 
 interface Shown {
   readonly args: readonly string[];
-  /** What the README prints below the command, up to an ellipsis. */
+  /** What the README prints below the command. */
+  readonly text: string;
+  /** The same up to an ellipsis. */
   readonly output: string;
 }
+
+/** Files that the commands read, made before. */
+const FILES: Readonly<Record<string, () => Promise<string>>> = {
+  'race-l.schedule': async () => `${formatSchedule(await raceL())}\n`,
+};
 
 /** The commands of the README's console blocks; what a pipe does with their output is left to the shell. */
 function shown(): Shown[] {
@@ -18,8 +27,8 @@ function shown(): Shown[] {
     const commands = [...block.matchAll(/^(?:\$ unwindlab|node \S+) (.*)$/gm)];
     return commands.map((match, index) => {
       const end = commands[index + 1]?.index ?? block.length;
-      const output = block.slice(match.index + match[0].length + 1, end).split('…')[0]!;
-      return { args: match[1]!.split(' | ')[0]!.split(' '), output };
+      const text = block.slice(match.index + match[0].length + 1, end);
+      return { args: match[1]!.split(' | ')[0]!.split(' '), text, output: text.split('…')[0]! };
     });
   });
 }
@@ -28,9 +37,19 @@ describe('the README', () => {
   const commands = shown();
   test('shows commands', () => expect(commands.length).toBeGreaterThan(6));
 
-  test.each(commands)('$args', async ({ args, output }) => {
-    const ended = await run(process.execPath, [CLI, ...args]);
+  const scratch = new Scratch();
+  afterAll(() => scratch.remove());
+
+  test.each(commands)('$args', async ({ args, text, output }) => {
+    const files = args.map(async (arg) => (FILES[arg] ? scratch.write(arg, await FILES[arg]()) : arg));
+    const ended = await run(process.execPath, [CLI, ...(await Promise.all(files))]);
     expect(ended.status).toBe(0);
+    if (args[0] === 'explain') {
+      const withoutNumbers = (lines: string): string[] =>
+        lines.split('\n').map((line) => line.replace(/\d+/g, 'N').trimStart());
+      const told = withoutNumbers(ended.stdout);
+      for (const line of withoutNumbers(text)) if (!line.includes('…')) expect(told).toContain(line);
+    }
     if (args[0] === 'litmus') expect(ended.stdout).toBe(output);
     if (args[0] === 'stacks' && output !== '') {
       expect(ended.stdout).toContain('(cookie 300000001)\n');
