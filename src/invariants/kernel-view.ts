@@ -39,6 +39,10 @@ export class TaskAt {
   get gsBase(): bigint {
     return this.#bytes.readBigUInt64LE(this.#layout.TASK_gs_base);
   }
+  /** A thread of the kernel, or one that is about to become a program. */
+  get isKernelThread(): boolean {
+    return (this.#bytes.readUInt32LE(this.#layout.TASK_flags) & this.#layout.PF_KTHREAD) !== 0;
+  }
   get tiFlags(): number {
     return this.#bytes.readUInt32LE(this.#layout.TASK_ti_flags);
   }
@@ -124,6 +128,7 @@ export class KernelView {
 
   /** task_pt_regs(task), if user mode has filled it. */
   ptRegs(task: TaskAt): UserRegisters | undefined {
+    if (task.isKernelThread) return undefined;
     const { PT_SIZE, USER_CS } = this.layout;
     const bytes = this.bytes(task.stackTop - BigInt(PT_SIZE), PT_SIZE);
     return bytes && fromPtRegs(bytes, task, USER_CS);

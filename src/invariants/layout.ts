@@ -3,10 +3,18 @@ import type { SymbolTable } from '../../emu/boot/symbols.js';
 
 /** Offsets, sizes and bits. */
 const NUMBERS = [
-  ...(['TASK_pid', 'TASK_stack', 'TASK_ti_flags', 'TASK_mm', 'TASK_task_works', 'TASK_cr3'] as const),
+  ...([
+    'TASK_pid',
+    'TASK_stack',
+    'TASK_flags',
+    'TASK_ti_flags',
+    'TASK_mm',
+    'TASK_task_works',
+    'TASK_cr3',
+  ] as const),
   ...(['TASK_fs_base', 'TASK_gs_base', 'TASK_unwind_info', 'PT_SIZE', 'UNWIND_INFO_SIZE'] as const),
   ...(['TRACE_nr', 'TRACE_entries', 'TRACE_SIZE', 'UNWIND_MAX_ENTRIES'] as const),
-  ...(['LIST_next', 'LIST_prev', '_TIF_NOTIFY_RESUME', 'USER_CS'] as const),
+  ...(['LIST_next', 'LIST_prev', '_TIF_NOTIFY_RESUME', 'PF_KTHREAD', 'USER_CS'] as const),
 ] as const;
 /** What is added to addresses, or is one. */
 const WORDS = [

@@ -23,11 +23,8 @@ const FS = GENERAL + 2;
 /** Not compared with the others: which GS base is where is a matter of its own. */
 const GS = GENERAL + 3;
 
-/**
- * TF, IF, IOPL, NT, AC and ID. Not RF, which is set in what a fault saves and means nothing to the task; and not the arithmetic flags,
- * which the engine works out when the CPU stops, and a watcher looks at them in the middle of a run.
- */
-const SYSTEM_FLAGS = 0x24_7300;
+/** RF is set in what a fault saves, and means nothing to the task. */
+const RF = 0x1_0000;
 const SYSCALL_LENGTH = 2n;
 const ARCH_PRCTL = 158;
 /** orig_ax of an entry that is no system call. */
@@ -43,12 +40,7 @@ export interface UserRegisters {
 export function wordsOf({ state }: Vcpu): bigint[] {
   const words: bigint[] = [];
   for (let index = 0; index < GENERAL; index++) words.push(state.reg(index));
-  words.push(
-    state.rip,
-    BigInt(state.systemFlags & SYSTEM_FLAGS),
-    state.segment('fs').base,
-    state.segment('gs').base,
-  );
+  words.push(state.rip, BigInt(state.rflags & ~RF), state.segment('fs').base, state.segment('gs').base);
   return words;
 }
 
@@ -63,7 +55,7 @@ export function leaving(cpu: Vcpu, syscall = NO_SYSCALL): UserRegisters {
 export function behindSyscall(cpu: Vcpu): UserRegisters {
   const words = wordsOf(cpu);
   words[IP] = words[GPR.rcx]!;
-  words[FLAGS] = words[GPR.r11]! & BigInt(SYSTEM_FLAGS);
+  words[FLAGS] = words[GPR.r11]!;
   return { words, syscall: Number(BigInt.asIntN(32, words[GPR.rax]!)) };
 }
 
@@ -75,7 +67,7 @@ export function fromPtRegs(
 ): UserRegisters | undefined {
   if (bytes.readUInt32LE(PT_CS) !== userCs) return undefined;
   const words = PT_OFFSETS.map((offset) => bytes.readBigUInt64LE(offset));
-  words[FLAGS] = words[FLAGS]! & BigInt(SYSTEM_FLAGS);
+  words[FLAGS] = words[FLAGS]! & ~BigInt(RF);
   words.push(fsBase, gsBase);
   return { words, syscall: bytes.readInt32LE(PT_ORIG_AX) };
 }
