@@ -101,6 +101,7 @@ export class Machine {
   #cursor = 0;
   #turnEnd: number;
   #power: PowerEvent | undefined;
+  #isClosed = false;
   /** The CPU whose code the engine is running. */
   #active: Vcpu;
   /** The snapshot that translated code is known to agree with. */
@@ -397,8 +398,10 @@ export class Machine {
     this.#snapshots.release(snapshot.ram);
   }
 
-  /** Frees the engine and the RAM. */
+  /** Frees the engine and the RAM; the second time does nothing. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#engine.close();
     this.#ram.close();
   }
