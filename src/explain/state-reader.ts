@@ -15,7 +15,7 @@ import type { ContextKind, Field, Note } from './story.js';
 
 const WORD = 8;
 const MASK_BITS = 64;
-/** Entries of a list that are told; a list that has become a loop ends here. */
+/** Entries of a list that are told. */
 const LIST_LIMIT = 4;
 const TRACERS_LIMIT = 64;
 const USER_CPL = 3;
@@ -211,12 +211,13 @@ export class StateReader {
       task.address,
       this.#layout.constant('TASK_unwind_info') + this.#layout.constant('UNWIND_INFO_work'),
     );
-    const names: string[] = [];
+    const seen = new Set<bigint>();
     let at = task.taskWorks;
-    for (; at !== 0n && names.length < LIST_LIMIT; at = this.#word(this.#cpu, at) ?? 0n)
-      names.push(at === own ? 'unwind' : this.#machine.symbols.format(at));
-    if (at !== 0n) names.push('…');
-    return names.join(', ') || 'none';
+    for (; at !== 0n && !seen.has(at) && seen.size < LIST_LIMIT; at = this.#word(this.#cpu, at) ?? 0n)
+      seen.add(at);
+    const names = [...seen].map((work) => (work === own ? 'unwind' : this.#machine.symbols.format(work)));
+    if (seen.has(at)) return `${names.join(', ')}, and again`;
+    return [...names, ...(at === 0n ? [] : ['…'])].join(', ') || 'none';
   }
 
   /** The registered tracers, newest first. */

@@ -52,7 +52,7 @@ export function tellSchedule(schedule: Schedule, parts: StoryParts): Story {
     code: parts.code.code,
     tasks: recorder.tasks,
     steps: recorder.steps,
-    broken: [...recorder.broken, ...brokenUnseen(schedule, recorder.broken, monitor !== undefined)],
+    broken: [...recorder.broken, ...brokenUnseen(schedule, recorder, machine)],
     end: endText(outcome),
     differs: differenceOf(machine, schedule),
   };
@@ -144,12 +144,22 @@ function guestText({ guest }: Schedule): string {
   return words.join(', ');
 }
 
-/** What the schedule says to be broken and nobody has seen here. */
-function brokenUnseen({ breaks = [] }: Schedule, seen: readonly Broken[], watched: boolean): Broken[] {
-  const why = watched ? 'it has not been found broken here' : 'nothing here knows this kind of image';
+/**
+ * What the schedule says to be broken and nobody has seen here at a step, such as that the exit was not reached: it is of the
+ * run as a whole.
+ */
+function brokenUnseen({ breaks = [] }: Schedule, recorder: Recorder, machine: Machine): Broken[] {
+  const last = recorder.steps.at(-1);
+  const cpu = machine.cpus[last?.cpu ?? 0]!;
+  const { label } = recorder.contexts.all[recorder.contexts.of(cpu)]!;
+  const where = `CPU ${cpu.index} is at ${machine.symbols.format(cpu.state.rip)} in ${label}`;
   return breaks
-    .filter((id) => seen.every((broken) => broken.id !== id))
-    .map((id) => ({ id, sentence: `The schedule says so; ${why}.`, step: undefined }));
+    .filter((id) => recorder.broken.every((broken) => broken.id !== id))
+    .map((id) => ({
+      id,
+      sentence: `the schedule says so of its run, at the end of which ${where}.`,
+      step: last && recorder.steps.length - 1,
+    }));
 }
 
 function differenceOf(machine: Machine, { end }: Schedule): string | undefined {
