@@ -43,8 +43,9 @@ export class TaskAt {
   get isKernelThread(): boolean {
     return (this.#bytes.readUInt32LE(this.#layout.TASK_flags) & this.#layout.PF_KTHREAD) !== 0;
   }
-  get tiFlags(): number {
-    return this.#bytes.readUInt32LE(this.#layout.TASK_ti_flags);
+  /** TIF_NOTIFY_RESUME: its exit loop is to run the task works. */
+  get mustNotify(): boolean {
+    return (this.#bytes.readUInt32LE(this.#layout.TASK_ti_flags) & this.#layout._TIF_NOTIFY_RESUME) !== 0;
   }
   get hasMemory(): boolean {
     return this.#bytes.readBigUInt64LE(this.#layout.TASK_mm) !== 0n;

@@ -31,9 +31,9 @@ export interface Mutant {
   /** What has been done to the code, and what comes of it. */
   readonly story: string;
   readonly patches: readonly MutantPatch[];
+  /** The function in which the last NMI that shows it comes; undefined: it shows without one. */
+  readonly shownIn: string | undefined;
   readonly sweep: MutantSweep;
-  /** Runs without an NMI break it too. */
-  readonly always?: true;
 }
 
 /** NMIs are samples, and only those of the sweep: the counter's come after more instructions than a run has. */
@@ -57,6 +57,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       patch('process_unwind_deferred+0x2e', 8, 'lock cmpxchgq; jne', 'movq %rcx, UNWIND_INFO_mask(%rbx)'),
     ],
+    shownIn: 'process_unwind_deferred',
     sweep: {
       program: 'roundtrip,20',
       commandLine: WITH_SYSCALLS,
@@ -70,6 +71,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'The task work does not take those who were called off its list: an NMI that asks after the first pass has everybody called again',
     patches: [patch('process_unwind_deferred+0x60', 8, 'notq; andq', 'nop')],
+    shownIn: 'process_unwind_deferred',
     sweep: {
       program: 'roundtrip,20',
       commandLine: WITH_SYSCALLS,
@@ -82,13 +84,13 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: ['asked'],
     story: 'A request sets the bits of all tracers: those that were silent are called as well',
     patches: [patch('unwind_deferred_request+0x89', 3, 'orq', 'or $-1, %ecx')],
+    shownIn: undefined,
     sweep: {
       program: 'roundtrip,20',
       commandLine: WITH_SYSCALLS,
       from: 'unwind_deferred_request',
       occurrence: 3,
     },
-    always: true,
   },
   {
     name: 'count-plain-store',
@@ -96,6 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'get_cookie stores the count in place of its cmpxchg: an NMI before the counter is read has made a cookie, which is then replaced',
     patches: [patch('get_cookie+0x16', 7, 'lock cmpxchgl; jne', 'movl %edx, UNWIND_INFO_id_cnt(%rdi)')],
+    shownIn: 'get_cookie',
     sweep: { program: 'roundtrip,20', commandLine: WITH_SYSCALLS, from: 'get_cookie', occurrence: 3 },
   },
   {
@@ -117,6 +120,7 @@ export const MUTANTS: readonly Mutant[] = [
          jne again`,
       ),
     ],
+    shownIn: 'syscall_exit',
     sweep: {
       program: 'roundtrip,20',
       commandLine: WITH_SYSCALLS,
@@ -130,8 +134,8 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: ['counts-never-repeat'],
     story: 'get_cookie does not store the counter: the next entry is given the same cookie',
     patches: [patch('get_cookie+0x1d', 8, 'movl', 'nop')],
+    shownIn: undefined,
     sweep: { program: 'roundtrip,20', commandLine: WITH_SYSCALLS, from: 'get_cookie', occurrence: 1 },
-    always: true,
   },
   {
     name: 'exiting-not-refused',
@@ -139,6 +143,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'A request does not refuse exiting tasks: one that an NMI makes after the last service is served when the memory is gone, with an empty trace',
     patches: [patch('unwind_deferred_request+0x1b', 7, 'testl', 'testl $PF_KTHREAD, TASK_flags(%rbx)')],
+    shownIn: 'do_exit',
     sweep: {
       program: 'hello',
       commandLine: NMI_ALONE,
@@ -153,6 +158,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'The task work tries once to clear PENDING and does not look whether it could: where an NMI changed the mask, PENDING stays with nothing queued',
     patches: [patch('process_unwind_deferred+0x34', 2, 'jne', 'nop')],
+    shownIn: 'process_unwind_deferred',
     sweep: {
       program: 'roundtrip,20',
       commandLine: WITH_SYSCALLS,
@@ -166,6 +172,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'The way out of an NMI from the kernel does not restore r15: where the entry code has popped the register already, the task loses it',
     patches: [patch('asm_exc_nmi+0x101', 2, 'popq', 'pop %rcx')], // of r15; rcx is popped again
+    shownIn: 'syscall_exit',
     sweep: {
       program: 'registers',
       commandLine: NMI_ALONE,
@@ -180,6 +187,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       "An NMI from the kernel takes GS for the kernel's without reading it: before the swapgs of SYSCALL and behind that of SYSRET it is the user's",
     patches: [patch('asm_exc_nmi+0xd7', 2, 'js', 'jmp asm_exc_nmi+0xde')],
+    shownIn: 'entry_SYSCALL_64',
     sweep: {
       program: 'roundtrip,20',
       commandLine: NMI_ALONE,
@@ -189,24 +197,12 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'nmi-stays-on-ist',
-    breaks: ['kernel-stack'],
-    story: 'An NMI from user mode stays on the IST stack: its registers are not task_pt_regs(current)',
-    patches: [patch('asm_exc_nmi+0x15', 9, 'movq', 'nop')],
-    sweep: {
-      program: 'roundtrip,20',
-      commandLine: NMI_ALONE,
-      from: 'user',
-      to: 'entry_SYSCALL_64',
-      occurrence: 20,
-    },
-  },
-  {
     name: 'sp0-not-switched',
     breaks: ['kernel-stack'],
     story:
       'A switch leaves TSS.sp0 alone: the next interrupt from user mode finds the stack of the task before',
     patches: [patch('switch_to+0x56', 9, 'movq', 'nop')],
+    shownIn: undefined,
     sweep: {
       program: 'roundtrip,20',
       commandLine: NMI_ALONE,
@@ -214,15 +210,14 @@ export const MUTANTS: readonly Mutant[] = [
       to: 'ret_from_fork',
       occurrence: 1,
     },
-    always: true,
   },
   {
     name: 'no-back-link',
     breaks: ['lists'],
     story: 'The registration of a tracer does not link the older one back to it',
     patches: [patch('unwind_deferred_init+0x5c', 4, 'movq', 'nop')],
+    shownIn: undefined,
     sweep: { program: 'roundtrip,20', commandLine: WITH_SYSCALLS, from: 'unwind_reset_info', occurrence: 1 },
-    always: true,
   },
   {
     name: 'work-not-cancelled',
@@ -230,6 +225,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'An exiting task that served a request leaves the work in its list: it runs once more, with nothing pending, and warns',
     patches: [patch('unwind_deferred_task_exit+0x22', 5, 'callq', 'nop')],
+    shownIn: 'do_exit_group',
     sweep: { program: 'hello', commandLine: NMI_ALONE, from: 'do_exit_group', to: 'do_exit', occurrence: 1 },
   },
   {
@@ -238,6 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'TIF_NOTIFY_RESUME is not cleared before the task works run: once an NMI has set it, the exit loop never ends',
     patches: [patch('resume_user_mode_work+0xd', 5, 'lock andl', 'nop')],
+    shownIn: 'syscall_exit',
     sweep: {
       program: 'roundtrip,20',
       commandLine: NMI_ALONE,
@@ -252,6 +249,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'An NMI queues the work without the interrupt to its own CPU: after the last look at the flags it waits for the next entry',
     patches: [patch('task_work_add+0x5b', 5, 'callq', 'nop')],
+    shownIn: 'syscall_exit',
     sweep: {
       program: 'roundtrip,20',
       commandLine: NMI_ALONE,
@@ -266,6 +264,7 @@ export const MUTANTS: readonly Mutant[] = [
     story:
       'The exit loop looks at the flags with interrupts on: that of an NMI is taken behind the last look, in the kernel, where it does no exit work',
     patches: [patch('exit_to_user_loop+0x2f', 1, 'cli', 'nop')],
+    shownIn: 'exit_to_user_loop',
     sweep: { program: 'roundtrip,20', commandLine: WITH_SYSCALLS, from: 'exit_to_user_loop', occurrence: 2 },
   },
 ];

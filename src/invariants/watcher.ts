@@ -71,7 +71,15 @@ export class Watcher implements Monitor<History> {
     return this.#history.violations;
   }
   settled(): boolean {
-    return this.#history.entries.every(({ asks }) => asks.every(({ answered }) => answered));
+    return this.#history.entries.every(
+      (entry) => entry.asks.every(({ answered }) => answered) || this.#isPutOff(entry),
+    );
+  }
+  /** The task sleeps or waits for a CPU, and its way out cannot miss the work: it is queued and the exit loop will be told. */
+  #isPutOff({ start }: Entry): boolean {
+    const runs = this.#machine.cpus.some(({ index }) => this.#view.own('current_task', index) === start.task);
+    const task = runs ? undefined : this.#view.task(start.task);
+    return task?.pending === true && task.works !== 0n && task.mustNotify;
   }
   endState(): string {
     return describeLog(this.#history.log);

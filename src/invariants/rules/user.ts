@@ -20,11 +20,11 @@ export const traceOfEntry: Invariant = {
 
 export const noWorkInUser: Invariant = {
   id: 'no-work-in-user',
-  user({ view, task }) {
+  user({ task }) {
     const left: string[] = [];
     if (task.pending) left.push('the work of a request');
     if (task.works !== 0n) left.push('a task work');
-    if ((task.tiFlags & view.layout._TIF_NOTIFY_RESUME) !== 0) left.push('TIF_NOTIFY_RESUME');
+    if (task.mustNotify) left.push('TIF_NOTIFY_RESUME');
     if (left.length === 0) return undefined;
     return `expected nothing to be pending as task ${task.pid} executes user code, found ${left.join(' and ')}`;
   },
