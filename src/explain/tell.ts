@@ -31,6 +31,8 @@ export interface StoryParts {
 
 type Going = Extract<Choice, { kind: 'run' | 'cpu' }>;
 type Strike = Exclude<Choice, Going>;
+/** Input comes while the guest runs for its own sake; the story is of what strikes it. */
+const strikes = (choice: Choice): boolean => !goesOn(choice) && choice.kind !== 'input';
 const goesOn = (choice: Choice): choice is Going => choice.kind === 'run' || choice.kind === 'cpu';
 
 /** Runs the schedule and tells it. @throws ScheduleError for a CPU that the machine does not have */
@@ -64,13 +66,13 @@ function tellChoices(
   choices: readonly Choice[],
   leads: readonly number[],
 ): Outcome | undefined {
-  const firstStrike = choices.findIndex((choice) => !goesOn(choice));
+  const firstStrike = choices.findIndex(strikes);
   for (const [index, choice] of choices.entries()) {
     let outcome: Outcome | undefined;
     if (goesOn(choice)) {
       const isBehindStrike = firstStrike >= 0 && index > firstStrike;
       const head = isBehindStrike ? Math.max(0, Math.min(LONGEST, LONGEST_STORY - recorder.steps.length)) : 0;
-      const tail = firstStrike < 0 ? LAST : leads[index]!;
+      const tail = firstStrike < 0 && index === choices.length - 1 ? LAST : leads[index]!;
       const skipped = Math.max(0, choice.count - head - tail);
       const told = choice.count - skipped;
       const first = skipped === 0 ? told : Math.min(head, told);

@@ -218,6 +218,20 @@ describe('other choices', () => {
     expect(where(story, story.steps[strike + 1]!)).toBe('trace_probe');
   });
 
+  test('input is no strike: of a run without one, the end is told', async () => {
+    const { guest } = await raceL();
+    const choices: Choice[] = [
+      { kind: 'input', bytes: Uint8Array.of(4) },
+      { kind: 'run', count: 12_000 },
+    ];
+    const { steps } = await explain({ guest, choices });
+    expect(steps.slice(0, 2).map(({ action }) => action)).toEqual([
+      { kind: 'choice', choice: 'in:04' },
+      { kind: 'skip', count: 10_000 },
+    ]);
+    expect(steps.at(-1)!.at).toBe(11_999);
+  });
+
   test('a page fault is a context, and its instruction is tried before it', async () => {
     const { guest } = await raceL();
     const story = await explain({ guest, choices: [{ kind: 'run', count: 12_000 }] });
