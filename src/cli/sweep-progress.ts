@@ -11,7 +11,7 @@ export interface SweepProgress {
   /** @param share boundaries that are to be done in the end */
   tell(report: SweepReport, share: number): void;
   /** Takes the line away and keeps the last state. */
-  end(report: SweepReport): void;
+  end(): void;
 }
 
 /** @param keep called every two seconds and at the end */
@@ -20,12 +20,14 @@ export function sweepProgress(to: NodeJS.WriteStream, keep: (report: SweepReport
   let first: { runs: number; done: number } | undefined;
   let told = 0;
   let kept = began;
+  let last: SweepReport | undefined;
   return {
     tell(report, share) {
+      last = report;
       const now = performance.now();
       const done = unitsIn(report.done);
       first ??= { runs: report.tally.runs, done };
-      if (now - kept > KEEP_MS) {
+      if (now - kept >= KEEP_MS) {
         kept = now;
         keep(report);
       }
@@ -42,9 +44,9 @@ export function sweepProgress(to: NodeJS.WriteStream, keep: (report: SweepReport
           `${Number.isNaN(left) ? '' : `, ${Math.ceil(left)} s left`}${broken > 0 ? `, ${broken} broken` : ''}`,
       );
     },
-    end(report) {
+    end() {
       if (to.isTTY) to.write(CLEAR);
-      keep(report);
+      if (last !== undefined) keep(last);
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The end of a sweep in words: what was done so that it can be checked by adding up, and the verdict. */
 import { formatSchedule, type GuestSpec } from '../schedule/schedule.js';
 import type { Injection, Question } from '../sweep/question.js';
-import { breachesOf, type SweepReport, scheduleOf, unitsIn, verdictOf } from '../sweep/report.js';
+import { breachesOf, isVain, type SweepReport, scheduleOf, unitsIn, verdictOf } from '../sweep/report.js';
 import type { Breach, LevelCounts } from '../sweep/tally.js';
 import type { Reason } from '../sweep/window.js';
 
@@ -21,7 +21,11 @@ export async function reportText(report: SweepReport): Promise<string> {
     `guest ${guestName(guest)}; invariants: ${monitor ?? 'those of every image'}`,
     '',
     ...tally.levels.flatMap((level, index) => levelLines(level, index, tally.levels.length)),
-    row('runs', tally.runs, `each judged once; ${rate(tally.runs, seconds)} runs/s and process`),
+    row(
+      'runs',
+      tally.runs,
+      `the injected ones and the undisturbed one; ${rate(tally.runs, seconds)} a second and process`,
+    ),
     row('end states', Object.keys(tally.states).length, 'distinct'),
     row(
       'violations',
@@ -71,7 +75,10 @@ function verdictLine(report: SweepReport, done: number, units: number): string {
   if (verdict === 'PASS') return `PASS: no run breaks an invariant; ${all}`;
   if (verdict === 'FAIL')
     return `FAIL: ${done === units ? 'every run was made' : `${all}; --keep-going does the rest`}`;
-  return `UNKNOWN: no run breaks an invariant so far; ${all}${report.tally.cut ? ', cut at the bound' : ''}`;
+  const why = [all];
+  if (report.tally.cut) why.push('a window or a handler is longer than the bound');
+  if (isVain(report.tally)) why.push('nothing was injected');
+  return `UNKNOWN: no run breaks an invariant so far; ${why.join(', ')}`;
 }
 
 const rate = (runs: number, seconds: number): string => (seconds > 0 ? (runs / seconds).toFixed(0) : '-');

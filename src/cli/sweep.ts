@@ -8,18 +8,13 @@ import { MONITORS, NO_MONITOR } from '../lab/sweep.js';
 import { runSweep } from '../lab/sweep-jobs.js';
 import { parsePatch } from '../schedule/schedule.js';
 import type { Injection } from '../sweep/question.js';
-import {
-  formatReport,
-  mergeReports,
-  parseReport,
-  ReportError,
-  type SweepReport,
-  verdictOf,
-} from '../sweep/report.js';
+import { mergeReports, ReportError, type SweepReport, verdictOf } from '../sweep/report.js';
+import { formatReport, parseReport } from '../sweep/report-file.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { addGuestOptions, type GuestOptions, guestRun, numberOption } from './guest-options.js';
 import { hearingInterrupts } from './interrupt.js';
-import { replaceFile } from './output-file.js';
+import { INTERRUPTED } from './outcome.js';
+import { expectReplaceable, replaceFile } from './output-file.js';
 import { sweepProgress } from './sweep-progress.js';
 import { reportText } from './sweep-text.js';
 
@@ -40,6 +35,7 @@ interface SweepOptions extends GuestOptions {
   readonly checkpoint?: string;
   readonly report?: string;
   readonly json?: boolean;
+  readonly checkDeterminism?: boolean;
 }
 
 const DEFAULT_BOUND = 200_000;
@@ -73,7 +69,10 @@ export function sweepCommand(): Command {
       numberOption('-j, --jobs <n>', 'processes', { from: 1, to: 256 }).default(availableParallelism()),
     )
     .option('--no-prune', 'strike also where the end state is known to be the same')
-    .option('--keep-going', 'count all runs that break something; otherwise the first ends the sweep')
+    .option(
+      '--keep-going',
+      'do all boundaries; otherwise the first from which a run breaks something is the last',
+    )
     .addOption(
       new Option('--check <set>', 'invariants to check').choices([
         ...MONITORS.map(({ name }) => name),
@@ -85,6 +84,7 @@ export function sweepCommand(): Command {
     .option('--checkpoint <file>', 'write there what is done, and go on from it next time')
     .option('--report <file>', 'write the report there, for unwindlab merge')
     .option('--json', 'print the report')
+    .option('--check-determinism', 'make each run twice and compare the two')
     .addHelpText('after', HELP);
   return command.action(sweep);
 }
@@ -99,7 +99,7 @@ export const mergeCommand = (): Command =>
     .action(merge);
 
 const VERDICTS = `
-Exit status: 0 PASS, 1 FAIL, 10 UNKNOWN (something was left out, and nothing is broken so far).
+Exit status: 0 PASS, 1 FAIL, 10 UNKNOWN (something was left out, and nothing is broken so far), 130 interrupted.
 `;
 const HELP = `
 The windows of this package's kernel are pairs of labels such as unwind_deferred_request.begin and .end; docs/guest-abi.md lists them.
@@ -137,23 +137,32 @@ async function sweep(image: string, options: SweepOptions): Promise<void> {
     question: { from, to, occurrence, cpu, injection, depth, bound, prune },
     monitor: options.check,
     budget,
+    isChecked: options.checkDeterminism ?? false,
   };
   const before = checkpoint !== undefined && existsSync(checkpoint) ? readReport(checkpoint) : undefined;
+  for (const file of [checkpoint, options.report]) if (file !== undefined) expectReplaceable(file);
   const progress = sweepProgress(process.stderr, (report) => {
     if (checkpoint !== undefined) replaceFile(checkpoint, formatReport(report));
   });
-  const report = await hearingInterrupts((interrupted) =>
+  let isInterrupted = false;
+  const report = await hearingInterrupts((heard) =>
     runSweep(job, {
       jobs: options.jobs,
       keepGoing: options.keepGoing ?? false,
       ...(options.shard && { shard: options.shard }),
       ...(before && { from: before }),
       onProgress: progress.tell,
-      interrupted,
+      interrupted: () => {
+        isInterrupted = heard();
+        return isInterrupted;
+      },
     }),
-  );
-  progress.end(report);
+  ).finally(progress.end);
   await finish(report, options);
+  if (!isInterrupted || verdictOf(report) !== 'UNKNOWN') return;
+  process.exitCode = INTERRUPTED;
+  const next = checkpoint === undefined ? '' : `; the same command goes on from ${checkpoint}`;
+  process.stderr.write(`unwindlab: interrupted${next}\n`);
 }
 
 async function merge(

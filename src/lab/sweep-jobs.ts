@@ -10,6 +10,8 @@ import type { WorkerAnswer, WorkerOrder } from './sweep-worker.js';
 
 /** Milliseconds that the first process works alone: starting another takes about as long. */
 const ALONE = 500;
+/** How often those who wait for others look whether all is over, in milliseconds. */
+const ASK = 100;
 const WORKER = fileURLToPath(new URL('./sweep-worker.js', import.meta.url));
 
 export interface SweepOptions {
@@ -63,13 +65,13 @@ class Jobs {
       left.filter((_unit, index) => index % jobs === job),
     );
     const children = shares.slice(1).map((units) => this.#child(units));
+    const own = this.#work(shares[0]!, { ...this.#limits(jobs), interrupted: () => this.#mustEnd });
     try {
-      await Promise.all([
-        this.#work(shares[0]!, { ...this.#limits(jobs), interrupted: () => this.#mustEnd }),
-        ...children.map(({ ended }) => ended),
-      ]);
+      await Promise.all([own, ...children.map(({ ended }) => ended)]);
     } finally {
+      this.#isOver = true;
       for (const { process } of children) process.kill();
+      await own.catch(() => {}); // its machine is about to be closed
     }
     return this.#report;
   }
@@ -116,16 +118,16 @@ class Jobs {
     const ended = new Promise<void>((resolve, reject) => {
       const isAsked = setInterval(() => {
         if (this.#mustEnd) resolve();
-      }, ALONE);
+      }, ASK);
       process.on('message', (answer: WorkerAnswer) => {
         if (answer === 'over' || this.#isOver) resolve();
+        else if ('failed' in answer) reject(new Error(`in a process of the sweep: ${answer.failed}`));
         else this.#add(answer);
       });
-      process.on('exit', (code, signal) =>
-        reject(new Error(`internal: a process of the sweep ended (${signal ?? code})`)),
-      );
-      const done = (): void => clearInterval(isAsked);
-      process.on('exit', done);
+      process.on('exit', (code, signal) => {
+        clearInterval(isAsked);
+        reject(new Error(`a process of the sweep ended (${signal ?? `status ${code}`})`));
+      });
     });
     return { process, ended };
   }

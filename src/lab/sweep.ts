@@ -7,7 +7,7 @@ import type { MonitorPlugin } from '../sweep/monitor.js';
 import type { Question } from '../sweep/question.js';
 import type { ReportHead, SweepReport } from '../sweep/report.js';
 import { Sweep } from '../sweep/sweep.js';
-import { addTally, emptyTally } from '../sweep/tally.js';
+import { addTally, emptyTally, type Tally } from '../sweep/tally.js';
 import { openSchedule } from './open-schedule.js';
 
 /** All sets of invariants, in the order in which they are tried. */
@@ -22,6 +22,8 @@ export interface SweepJob {
   readonly monitor: string | undefined;
   /** Instructions that the guest may take to the window, and that all runs may take together. */
   readonly budget: number;
+  /** Make each run twice and compare; a difference breaks `deterministic`. */
+  readonly isChecked?: boolean;
 }
 
 /** Some units of a sweep, done. */
@@ -34,7 +36,8 @@ export interface OpenSweep {
 }
 
 /** Leads the guest to the window. @throws WindowError when it does not come there, and what `openSchedule` throws. */
-export async function openSweep({ guest: spec, question, monitor, budget }: SweepJob): Promise<OpenSweep> {
+export async function openSweep(job: SweepJob): Promise<OpenSweep> {
+  const { guest: spec, question, monitor, budget, isChecked = false } = job;
   const console: number[] = [];
   const { machine } = await openSchedule(spec, { console: (byte) => console.push(byte) });
   try {
@@ -43,7 +46,7 @@ export async function openSweep({ guest: spec, question, monitor, budget }: Swee
     );
     const watch = plugin && { watch: plugin.attach };
     const decoder = await disassembler();
-    const sweep = new Sweep({ machine, question, decoder, budget, console, ...watch });
+    const sweep = new Sweep({ machine, question, decoder, budget, console, isChecked, ...watch });
     const { start: retired, startsDelivered: delivered } = sweep.window;
     const head = {
       guest: spec,
@@ -59,7 +62,7 @@ export async function openSweep({ guest: spec, question, monitor, budget }: Swee
   }
 }
 
-/** How long units are done before others are heard, in milliseconds. */
+/** How long units are done before others are told and heard, in milliseconds. */
 const SLICE = 50;
 
 export interface WorkLimits {
@@ -70,32 +73,68 @@ export interface WorkLimits {
   readonly interrupted?: () => boolean;
 }
 
-/** Does the given units, ascending, in slices. It ends early at the first run that breaks something unless told to keep going. */
+/**
+ * Does the given units, ascending, in slices. Unless told to keep going it ends behind the first unit in which a run breaks something.
+ * What has been done of a unit when the work is interrupted is not counted.
+ */
 export async function* doUnits(
   sweep: Sweep,
   units: readonly number[],
   { keepGoing, budget, interrupted }: WorkLimits,
 ): AsyncGenerator<Work> {
-  let spent = 0;
-  for (let next = 0; next < units.length && spent < budget && !interrupted?.(); ) {
-    const tally = emptyTally(sweep.question.depth);
-    const done: [number, number][] = [];
-    const began = performance.now();
-    let isBroken = false;
-    while (next < units.length && spent < budget && performance.now() - began < SLICE && !isBroken) {
-      const unit = units[next]!;
-      const part = sweep.unit(unit, keepGoing);
-      isBroken = !keepGoing && Object.keys(part.breaches).length > 0;
-      if (isBroken)
-        for (const breach of Object.values(part.breaches)) breach.simplest = sweep.simplest(breach.simplest);
-      addTally(tally, part);
-      spent += part.instructions;
-      addUnit(done, unit);
-      next++;
+  const slice = new Slice(sweep.question.depth);
+  let left = budget;
+  for (const unit of units) {
+    if (left <= 0) break;
+    const runs = sweep.unit(unit);
+    let run = runs.next();
+    for (; !run.done; run = runs.next()) {
+      if (!slice.isOver) continue;
+      yield slice.take();
+      await setImmediate();
+      if (!interrupted?.()) continue;
+      runs.return(emptyTally(0));
+      return;
     }
-    yield { done, tally, seconds: (performance.now() - began) / 1000 };
-    if (isBroken) return;
-    await setImmediate();
+    const { value: tally } = run;
+    left -= tally.instructions;
+    const isBroken = !keepGoing && Object.keys(tally.breaches).length > 0;
+    if (isBroken)
+      for (const breach of Object.values(tally.breaches)) breach.simplest = sweep.simplest(breach.simplest);
+    slice.add(unit, tally);
+    if (isBroken) break;
+  }
+  yield slice.take();
+}
+
+/** What has been done since others were told last. */
+class Slice {
+  readonly #depth: number;
+  #done: [number, number][] = [];
+  #tally: Tally;
+  #began = performance.now();
+
+  constructor(depth: number) {
+    this.#depth = depth;
+    this.#tally = emptyTally(depth);
+  }
+
+  get isOver(): boolean {
+    return performance.now() - this.#began >= SLICE;
+  }
+
+  add(unit: number, tally: Tally): void {
+    addUnit(this.#done, unit);
+    addTally(this.#tally, tally);
+  }
+
+  take(): Work {
+    const now = performance.now();
+    const work = { done: this.#done, tally: this.#tally, seconds: (now - this.#began) / 1000 };
+    this.#done = [];
+    this.#tally = emptyTally(this.#depth);
+    this.#began = now;
+    return work;
   }
 }
 

@@ -3,7 +3,10 @@ import type { Machine, Outcome } from '../../emu/machine.js';
 import type { Choice, GuestSpec, Schedule, ScheduleEnd } from './schedule.js';
 
 /** Outcomes of a guest that an instruction has ended which did not complete. */
-const IN_MID_INSTRUCTION: ReadonlySet<Outcome['kind']> = new Set(['triple-fault', 'bus-error']);
+export const IN_MID_INSTRUCTION: ReadonlySet<string> = new Set<Outcome['kind']>([
+  'triple-fault',
+  'bus-error',
+]);
 
 export class Recorder {
   readonly #machine: Machine;

@@ -1,9 +1,10 @@
 /** What a sweep says in the end, as a value that is written to a file, goes on from there, and adds up with those of other shards. */
+import { IN_MID_INSTRUCTION } from '../schedule/recorder.js';
 import type { Choice, GuestSpec, Schedule } from '../schedule/schedule.js';
 import { choiceOf, type Question } from './question.js';
 import { addTally, type Breach, emptyTally, type RunResult, type Strike, type Tally } from './tally.js';
 
-/** FAIL: a run breaks an invariant. UNKNOWN: none does so far, and something was left out. */
+/** FAIL: a run breaks an invariant. UNKNOWN: none does so far, and something was left out, or nothing was there to strike. */
 export type Verdict = 'PASS' | 'FAIL' | 'UNKNOWN';
 
 /** Where the window begins, in the way that schedules say it. */
@@ -33,7 +34,7 @@ export interface SweepReport {
   readonly seconds: number;
 }
 
-const FORMAT = 'unwindlab-sweep/1';
+export const FORMAT = 'unwindlab-sweep/1';
 
 /** A file that is no report of a sweep, or one that does not fit the others. The message says what was expected and found. */
 export class ReportError extends Error {
@@ -53,8 +54,11 @@ export const emptyReport = (head: ReportHead): SweepReport => ({
 
 export function verdictOf({ tally, done, units }: SweepReport): Verdict {
   if (Object.keys(tally.breaches).length > 0) return 'FAIL';
-  return tally.cut || unitsIn(done) < units ? 'UNKNOWN' : 'PASS';
+  return tally.cut || unitsIn(done) < units || isVain(tally) ? 'UNKNOWN' : 'PASS';
 }
+
+/** Whether nothing has been injected anywhere: all places were left out, or there were none. */
+export const isVain = ({ levels }: Tally): boolean => levels[0]?.injected === 0;
 
 export const unitsIn = (ranges: readonly UnitRange[]): number =>
   ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
@@ -105,35 +109,14 @@ export function expectSameSweep(a: ReportHead, b: ReportHead): void {
       throw new ReportError(`expected reports of one sweep, found another ${part}`);
 }
 
-export const formatReport = (report: SweepReport): string => `${JSON.stringify(report)}\n`;
-
-/** Reads what `formatReport` writes. @throws ReportError for anything else. */
-export function parseReport(text: string): SweepReport {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new ReportError('expected the report of a sweep, found no JSON');
-  }
-  const report = value as SweepReport;
-  if (report?.format !== FORMAT)
-    throw new ReportError(`expected the report of a sweep, of format ${FORMAT}, found none`);
-  const isWhole =
-    report.tally?.levels?.length === report.question?.depth &&
-    Array.isArray(report.done) &&
-    Number.isSafeInteger(report.units) &&
-    typeof report.seconds === 'number';
-  if (!isWhole) throw new ReportError('expected a whole report of a sweep, found parts of it missing');
-  return report;
-}
-
 /** A run of the sweep as a schedule that does it again. */
 export function scheduleOf(
   { guest, question, start }: Pick<SweepReport, 'guest' | 'question' | 'start'>,
   { strikes, retired, end, hash, violations }: RunResult,
 ): Schedule {
   const breaks = [...new Set(violations.map(({ id }) => id))].sort();
-  const choices = [...choicesOf(start, question, strikes, retired)];
+  const begun = retired + (IN_MID_INSTRUCTION.has(end) ? 1 : 0);
+  const choices = [...choicesOf(start, question, strikes, begun)];
   return { guest, choices, end: { kind: end, retired: start.retired + retired, hash }, breaks };
 }
 

@@ -29,6 +29,8 @@ export interface SweepSetup {
   readonly watch?: (machine: Machine) => Monitor;
   /** What the guest has printed so far; cut back when the machine goes back. */
   readonly console: number[];
+  /** Makes each run a second time, all the way from the window's beginning, and compares the two. */
+  readonly isChecked?: boolean;
 }
 
 /** The machine and who watches it, at one moment. */
@@ -49,6 +51,7 @@ export class Sweep {
   readonly #cpu: Vcpu;
   readonly #monitor: Monitor | undefined;
   readonly #console: number[];
+  readonly #isChecked: boolean;
   readonly #start: Moment;
   readonly #isCut: boolean;
   #tally: Tally;
@@ -61,10 +64,11 @@ export class Sweep {
   #isJudging = false;
 
   /** Leads the machine to the window. @throws WindowError when it does not come there. */
-  constructor({ machine, question, decoder, budget, watch, console }: SweepSetup) {
+  constructor({ machine, question, decoder, budget, watch, console, isChecked = false }: SweepSetup) {
     this.question = question;
     this.#machine = machine;
     this.#console = console;
+    this.#isChecked = isChecked;
     this.#tally = emptyTally(question.depth);
     this.window = Window.reach(machine, question, decoder, budget);
     this.#cpu = machine.cpus[question.cpu]!;
@@ -93,8 +97,8 @@ export class Sweep {
     return this.boundaries.length + 1;
   }
 
-  /** Does one unit, best in ascending order. @param keepGoing false: stop at the first run that breaks something */
-  unit(index: number, keepGoing = true): Tally {
+  /** Does one unit, best in ascending order. It comes to rest after each run, for a unit of depth 3 can take minutes. */
+  *unit(index: number): Generator<void, Tally> {
     const tally = emptyTally(this.question.depth);
     this.#tally = tally;
     if (index === 0) {
@@ -103,17 +107,15 @@ export class Sweep {
       this.#judge([]);
       return tally;
     }
-    this.#strikeAt(this.boundaries[index - 1]!, [], keepGoing, () =>
-      this.#roll(this.boundaries[index - 1]!.at),
-    );
+    const boundary = this.boundaries[index - 1]!;
+    yield* this.#strikeAt(boundary, [], () => this.#roll(boundary.at));
     return tally;
   }
 
-  /** One run with injections at given places. */
+  /** One run with injections at given places. It is not counted. */
   run(strikes: readonly Strike[]): RunResult {
-    this.#tally = emptyTally(this.question.depth);
     this.#lead(strikes);
-    return this.#judge(strikes);
+    return this.#settle(strikes);
   }
 
   /**
@@ -164,7 +166,7 @@ export class Sweep {
     return frame;
   }
 
-  #strikeAt(boundary: Boundary, before: readonly Strike[], keepGoing: boolean, back: () => void): void {
+  *#strikeAt(boundary: Boundary, before: readonly Strike[], back: () => void): Generator<void> {
     const { depth } = this.question;
     const level = before.length;
     const counts = this.#tally.levels[level]!;
@@ -182,25 +184,23 @@ export class Sweep {
     this.#judge(strikes);
     counts.injected++;
     if (this.#held) counts.held++;
-    if (here === undefined || (!keepGoing && this.#isBroken)) return;
-    this.#restore(here);
-    const walk = this.window.walk(this.question.injection.kind === 'call' ? interrupted : undefined);
-    if (!walk.complete) this.#tally.cut = true;
+    yield;
+    if (here === undefined) return;
     let from = here;
-    for (const next of walk.boundaries) {
-      const isSame = next.at === boundary.at && !next.delivered;
-      this.#strikeAt(isSame ? { ...next, skip: 'same' } : next, strikes, keepGoing, () => {
-        from = this.#rollOn(from, next.at, here);
-      });
-      if (!keepGoing && this.#isBroken) break;
+    try {
+      this.#restore(here);
+      const walk = this.window.walk(this.question.injection.kind === 'call' ? interrupted : undefined);
+      if (!walk.complete) this.#tally.cut = true;
+      for (const next of walk.boundaries) {
+        const isSame = next.at === boundary.at && !next.delivered;
+        yield* this.#strikeAt(isSame ? { ...next, skip: 'same' } : next, strikes, () => {
+          from = this.#rollOn(from, next.at, here);
+        });
+      }
+    } finally {
+      if (from !== here) this.#machine.release(from.machine);
+      this.#machine.release(here.machine);
     }
-    if (from !== here) this.#machine.release(from.machine);
-    this.#machine.release(here.machine);
-  }
-
-  get #isBroken(): boolean {
-    for (const _ in this.#tally.breaches) return true;
-    return false;
   }
 
   /** Goes to a moment at or just before `at` in the undisturbed window. */
@@ -244,19 +244,39 @@ export class Sweep {
   }
 
   /** Runs on until things have settled, and counts what has come of it. */
-  #judge(strikes: readonly Strike[]): RunResult {
+  #judge(strikes: readonly Strike[]): void {
     const before = this.#at;
+    const result = this.#settle(strikes);
+    this.#tally.instructions += result.retired - before;
+    const isHeld = this.#held;
+    const difference = this.#isChecked ? this.#differences(result) : [];
+    this.#held = isHeld;
+    countRun(this.#tally, { ...result, violations: [...result.violations, ...difference] });
+  }
+
+  #settle(strikes: readonly Strike[]): RunResult {
     this.#isJudging = true;
     const outcome = this.#machine.run({ budget: this.question.bound });
     this.#isJudging = false;
     const end = outcome.kind === 'reached' ? 'user' : outcome.kind;
     const violations = [...(this.#monitor?.violations ?? []), ...this.#ownViolations(outcome)];
-    const retired = this.#at;
     const { digest: hash } = this.#machine.events.hash;
-    const result = { strikes, state: this.#stateName(end, violations), violations, retired, end, hash };
-    this.#tally.instructions += retired - before;
-    countRun(this.#tally, result);
-    return result;
+    return { strikes, state: this.#stateName(end, violations), violations, retired: this.#at, end, hash };
+  }
+
+  /** Makes a run again. */
+  #differences(first: RunResult): Violation[] {
+    const again = this.run(first.strikes);
+    const parts = (['end', 'retired', 'hash', 'state'] as const).filter(
+      (part) => first[part] !== again[part],
+    );
+    const { index: cpu, time } = this.#cpu;
+    return parts.slice(0, 1).map((part) => ({
+      id: 'deterministic',
+      sentence: `expected the same run twice, found ${part} ${first[part]} and ${again[part]}`,
+      cpu,
+      time,
+    }));
   }
 
   /** What every image must keep, whatever it is. */
@@ -265,10 +285,10 @@ export class Sweep {
     const broken = (id: string, sentence: string): Violation[] => [{ id, sentence, cpu, time }];
     switch (outcome.kind) {
       case 'reached':
-        return this.#cpu.nmiPending
+        return this.#cpu.state.nmiBlocked
           ? broken(
               'event-delivered',
-              'expected the NMI to be taken before user code goes on, found NMIs still blocked',
+              `expected user code to go on with NMIs let in, found them still blocked${this.#cpu.nmiPending ? ' and one waiting' : ''}`,
             )
           : [];
       case 'budget':

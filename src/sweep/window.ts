@@ -77,6 +77,8 @@ export class Window {
     const { from, occurrence, cpu } = question;
     if (cpu >= machine.cpus.length)
       throw new WindowError(`expected a CPU from 0 to ${machine.cpus.length - 1}, found ${cpu}`);
+    if (from === USER && question.to === USER)
+      throw new WindowError(`expected a window that begins at \`${USER}\` to end at a symbol, found ${USER}`);
     if (question.to !== undefined && question.to !== USER) placeOf(machine, question.to);
     let left = occurrence;
     const arrived = (at: Vcpu): boolean => at.index === cpu && --left === 0;
@@ -169,7 +171,7 @@ export class Window {
     const { rip } = state;
     if (this.#to !== undefined && rip === this.#to) return true;
     if (this.#ring === 0 && state.cpl > 0) return true;
-    if (this.#question.to === USER || this.#ring > 0) return false;
+    if (this.#question.to === USER || this.#ring !== state.cpl) return false;
     const isInside = this.#to !== undefined && rip >= this.#from && rip < this.#to;
     return !isInside && state.reg(GPR.rsp) > this.#rsp;
   }
