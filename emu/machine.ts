@@ -328,8 +328,8 @@ export class Machine {
   }
 
   /**
-   * Calls `handler` whenever a CPU is about to execute an instruction in user mode; it costs about 1 µs each time. The
-   * instruction comes next for certain: what is pending has been delivered.
+   * Calls `handler` whenever a CPU is about to execute a block of user code (straight code up to a jump, or the way back from the
+   * kernel); it costs about 1 µs each time. The block comes next for certain: what is pending has been delivered.
    * @returns a function that ends it; it costs what `breakpoint` costs.
    */
   onUserCode(handler: BreakpointHandler): () => void {

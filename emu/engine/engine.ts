@@ -40,6 +40,12 @@ const CODE_BUFFER = 32 << 20;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
 
+interface Breakpoint {
+  /** Hooks. */
+  readonly block: bigint;
+  instruction: bigint | undefined;
+}
+
 export class Engine {
   readonly #ffi: Ffi = ffi();
   readonly #layout: Layout = layout();
@@ -53,13 +59,14 @@ export class Engine {
   readonly #live: DataView;
   #running = false;
   readonly #scratch = Buffer.alloc(16);
-  readonly #breakpoints = new Map<bigint, bigint>();
+  readonly #breakpoints = new Map<bigint, Breakpoint>();
   readonly #traps: TranslationTraps;
   #guarded = false;
   /** The block that is being translated with exits. */
   #exitsIn: bigint | undefined;
   /** Where guarded runs stop. A block that begins with a stop is empty, and the engine forgets empty blocks. */
   readonly #guards = new Set<bigint>();
+  #blockCallback: Pointer = null;
   #codeCallback: Pointer = null;
   #userCodeCallback: Pointer = null;
   #userCodeHook: bigint | undefined;
@@ -67,7 +74,12 @@ export class Engine {
   #failure: Error | undefined;
   #translateAgain = false;
   #priming = false;
-  #stoppedAtBreakpoint = false;
+  /** Instructions of the present run before the breakpoint that has ended it. */
+  #stoppedAt: number | undefined;
+  /** Instructions of the present run before the last block with a hook. */
+  #askedAt = -1;
+  /** A hook is called for an instruction that has not been counted yet. */
+  #isBeforeCount = false;
   /** The breakpoint that does not stop the first instruction of the run under way. */
   #passed: bigint | undefined;
 
@@ -173,14 +185,19 @@ export class Engine {
     this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: Pointer) => {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
-    this.#codeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      this.#guard(() => {
-        const at = unsigned(address);
-        this.#stopWhere(at, () => client.breakpoint(at));
-      }, undefined),
+    const atBlock = (address: bigint | number, wanted: (at: bigint) => boolean): void => {
+      const at = unsigned(address);
+      this.#guard(() => this.#beforeBlock(at, wanted), undefined);
+    };
+    const wanted = (at: bigint): boolean => client.breakpoint(at);
+    this.#blockCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
+      atBlock(address, wanted),
     );
     this.#userCodeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      this.#guard(() => this.#stopWhere(BigInt(address), () => client.userCode()), undefined),
+      atBlock(address, () => client.userCode()),
+    );
+    this.#codeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
+      this.#guard(() => this.#beforeInstruction(unsigned(address), wanted), undefined),
     );
   }
 
@@ -230,6 +247,10 @@ export class Engine {
       this.#setExits(undefined);
       return;
     }
+    if (this.#splitAtBreakpoints(block)) {
+      this.#retranslate(block);
+      return;
+    }
     this.#traps.translated(block);
     if (this.#guarded && !this.#translateAgain) this.#layGuards(block);
   }
@@ -256,10 +277,30 @@ export class Engine {
     this.#ffi.stop(this.#uc);
   }
 
-  #stopWhere(address: bigint, wanted: () => boolean): void {
-    if (this.#passed === address && this.retired === 0) return;
-    if (!wanted()) return;
-    this.#stoppedAtBreakpoint = true;
+  /** A block with a hook is about to run. Its first instruction has not been counted, and RIP is that of some block before. */
+  #beforeBlock(address: bigint, wanted: (address: bigint) => boolean): void {
+    const counted = this.#bookkeeping.getUint32(0, true);
+    if (counted >= this.#bookkeeping.getUint32(8, true)) return; // the run ends before it
+    this.#askedAt = counted;
+    this.#loaded!.rip = address;
+    this.#isBeforeCount = true;
+    try {
+      this.#ask(address, counted, wanted);
+    } finally {
+      this.#isBeforeCount = false;
+    }
+  }
+
+  /** An instruction with a hook is about to run; it has been counted. */
+  #beforeInstruction(address: bigint, wanted: (address: bigint) => boolean): void {
+    const counted = this.#bookkeeping.getUint32(0, true) - 1;
+    if (this.#askedAt !== counted) this.#ask(address, counted, wanted);
+  }
+
+  #ask(address: bigint, counted: number, wanted: (address: bigint) => boolean): void {
+    if (this.#passed === address && this.#retiredBefore + counted === 0) return;
+    if (!wanted(address)) return;
+    this.#stoppedAt = counted;
     this.#ffi.stop(this.#uc);
   }
 
@@ -346,7 +387,8 @@ export class Engine {
     let executed = 0;
     for (;;) {
       this.load(state);
-      this.#stoppedAtBreakpoint = false;
+      this.#stoppedAt = undefined;
+      this.#askedAt = -1;
       this.#translateAgain = false;
       this.#retiredBefore = executed;
       this.#passed = executed === 0 ? passed : undefined;
@@ -356,7 +398,7 @@ export class Engine {
       const counter = book.getUint32(0, true);
       const allowed = book.getUint32(8, true);
       if (this.#failure !== undefined) this.#rethrow();
-      if (this.#stoppedAtBreakpoint) return { end: 'breakpoint', executed: executed + counter - 1 };
+      if (this.#stoppedAt !== undefined) return { end: 'breakpoint', executed: executed + this.#stoppedAt };
       executed += Math.min(counter, allowed);
       if (counter > allowed) return { end: 'limit', executed };
       if (this.#translateAgain || code === UC_ERR_EXCEPTION) {
@@ -371,7 +413,7 @@ export class Engine {
 
   /** Instructions of the present run that were begun before the one that is executing. */
   get retired(): number {
-    return this.#retiredBefore + this.#bookkeeping.getUint32(0, true) - 1;
+    return this.#retiredBefore + this.#bookkeeping.getUint32(0, true) - (this.#isBeforeCount ? 0 : 1);
   }
 
   /** From within a hook: the run ends when the instruction that is executing has finished. */
@@ -435,41 +477,55 @@ export class Engine {
     f.check(f.mmioMap(this.#uc, BigInt(address), BigInt(size), read, null, write, null), 'uc_mmio_map');
   }
 
-  /** Code already translated there is forgotten. Each breakpoint slows counted running a little. */
+  /**
+   * Code already translated there is forgotten. A hook on a block costs nothing elsewhere, one on an instruction slows every
+   * instruction, since the engine goes through all of them each time it counts. So an instruction is hooked only when it is found in the
+   * middle of a block.
+   */
   addBreakpoint(address: bigint): void {
     if (this.#breakpoints.has(address)) return;
-    this.#breakpoints.set(address, this.#hookCode(this.#codeCallback, address, address));
+    const block = this.#addHook(HOOK.BLOCK, this.#blockCallback, address, address);
+    this.#breakpoints.set(address, { block, instruction: undefined });
+    this.flushCode();
   }
 
   removeBreakpoint(address: bigint): void {
-    const handle = this.#breakpoints.get(address);
-    if (handle === undefined) return;
+    const breakpoint = this.#breakpoints.get(address);
+    if (breakpoint === undefined) return;
     this.#breakpoints.delete(address);
-    this.#unhookCode(handle);
+    this.#ffi.hookDel(this.#uc, breakpoint.block);
+    if (breakpoint.instruction !== undefined) this.#ffi.hookDel(this.#uc, breakpoint.instruction);
+    this.flushCode();
   }
 
-  /** Whether the client is asked before each instruction in the lower half of the address space. Slow where it runs for long. */
+  /** Hooks the breakpoints in the middle of a new block. @returns whether there was a new one: the block must be translated again */
+  #splitAtBreakpoints({ pc, size }: Block): boolean {
+    let isSplit = false;
+    for (const [address, breakpoint] of this.#breakpoints) {
+      if (breakpoint.instruction !== undefined || address <= pc || address >= pc + BigInt(size)) continue;
+      breakpoint.instruction = this.#addHook(HOOK.CODE, this.#codeCallback, address, address);
+      isSplit = true;
+    }
+    return isSplit;
+  }
+
+  /** Whether the client is asked before each block in the lower half of the address space. Slow where it runs for long. */
   watchUserCode(watched: boolean): void {
     if (watched === (this.#userCodeHook !== undefined)) return;
     if (this.#userCodeHook === undefined)
-      this.#userCodeHook = this.#hookCode(this.#userCodeCallback, 1n, LOWER_HALF_END);
+      this.#userCodeHook = this.#addHook(HOOK.BLOCK, this.#userCodeCallback, 1n, LOWER_HALF_END);
     else {
-      this.#unhookCode(this.#userCodeHook);
+      this.#ffi.hookDel(this.#uc, this.#userCodeHook);
       this.#userCodeHook = undefined;
     }
+    this.flushCode();
   }
 
-  #hookCode(callback: Pointer, from: bigint, to: bigint): bigint {
+  #addHook(type: number, callback: Pointer, from: bigint, to: bigint): bigint {
     const handle: [bigint | number] = [0];
     const f = this.#ffi;
-    f.check(f.hookAdd(this.#uc, handle, HOOK.CODE, callback, null, from, to, 0), 'uc_hook_add');
-    this.flushCode();
+    f.check(f.hookAdd(this.#uc, handle, type, callback, null, from, to, 0), 'uc_hook_add');
     return BigInt(handle[0]);
-  }
-
-  #unhookCode(handle: bigint): void {
-    this.#ffi.hookDel(this.#uc, handle);
-    this.flushCode();
   }
 
   /** The page tables have been changed from outside. */

@@ -22,6 +22,7 @@ export const HOOK = {
   INTR: 1 << 0,
   INSN: 1 << 1,
   CODE: 1 << 2,
+  BLOCK: 1 << 3,
   INSN_INVALID: 1 << 14,
   EDGE_GENERATED: 1 << 15,
 } as const;
