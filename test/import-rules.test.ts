@@ -43,6 +43,9 @@ const BROKEN: readonly (readonly [file: string, imported: string, room: RegExp])
   ['src/schedule/patch.ts', '../asm/patch.js', /schedule imports only emu/],
   ['src/explain/names.ts', '../trace/syscall-names.js', /let src\/lab pass in the rest/],
   ['src/explain/assets.ts', 'node:fs', /src\/lab reads files, src\/cli prints/],
+  ['src/invariants/again.ts', '../sweep/sweep.js', /knows its guest and no sweep.*Let src\/lab hand it/],
+  ['src/invariants/up.ts', '../lab/open.js', /invariants imports guest, unwind, asm and emu/],
+  ['src/invariants/native.ts', 'koffi', /Only emu\/engine calls native code/],
   ['src/lab/print.ts', '../cli/outcome.js', /Only src\/cli prints and exits/],
   ['src/lab/colour.ts', 'picocolors', /only src\/cli talks to the terminal/],
   ['src/cli/native.ts', 'koffi', /Only emu\/engine calls native code/],
@@ -66,6 +69,8 @@ const ALLOWED: readonly (readonly [file: string, line: string])[] = [
   ['src/schedule/beside.ts', "import { x } from './schedule.js';"],
   ['src/explain/inward.ts', "import { x } from '../schedule/apply.js';"],
   ['src/explain/types.ts', "import type { x } from '../sweep/monitor.js';"],
+  ['src/invariants/types.ts', "import type { x } from '../sweep/monitor.js';"],
+  ['src/invariants/inward.ts', "import { x } from '../unwind/walk.js';"],
   ['src/lab/inward.ts', "import { x } from '../trace/stacks.js';"],
   ['src/cli/inward.ts', "import { x } from '../lab/open.js';"],
 ];
