@@ -5,6 +5,7 @@ import type { KernelView } from './kernel-view.js';
 
 const SYMBOLS = {
   request: 'unwind_deferred_request',
+  init: 'unwind_deferred_init',
   cancel: 'unwind_deferred_cancel',
   reset: 'unwind_reset_info',
   taskExit: 'trace_task_exit',

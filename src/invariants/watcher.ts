@@ -104,6 +104,7 @@ export class Watcher implements Monitor<History> {
       for (const address of routines.returns(routine)) at(address, (cpu) => this.#returns(cpu));
     }
     for (const address of routines.calls) at(address, (cpu) => this.#calls(cpu));
+    at(routines.begins('init'), (cpu) => this.#registers(cpu));
     at(routines.begins('reset'), (cpu) => this.#forgets(cpu));
     at(routines.begins('do_nmi'), (cpu) => void this.#stop(cpu, 'do_nmi'));
     at(routines.begins('taskExit'), (cpu) => this.#taskExit(cpu));
@@ -227,7 +228,22 @@ export class Watcher implements Monitor<History> {
     const { flights } = this.#history;
     const at = flights.findIndex((flight) => flight.rsp === rsp);
     flights[at < 0 ? flights.length : at] = { rsp, routine, work, cookieAt: state.reg(GPR.rsi) };
-    if (routine === 'cancel' && work !== 0n) this.#nameOf(work);
+    if (routine === 'cancel' && work !== 0n) this.#release(work);
+  }
+
+  /** A work is being registered; it has its name when it is seen next. */
+  #registers(cpu: Vcpu): void {
+    const history = this.#history;
+    const again = cpu.state.reg(GPR.rdi);
+    history.tracers = history.tracers.filter(({ work }) => work !== again);
+    history.cancelled = history.cancelled.filter((work) => work !== again);
+  }
+
+  /** A tracer is being cancelled: nobody owes it a call any more. */
+  #release(gone: bigint): void {
+    this.#nameOf(gone);
+    for (const { asks } of this.#history.entries)
+      for (const ask of asks) if (ask.work === gone) ask.answered = true;
   }
 
   #returns(cpu: Vcpu): void {
@@ -323,6 +339,10 @@ export class Watcher implements Monitor<History> {
   }
   #cancel(gone: bigint): void {
     const history = this.#history;
+    for (const entry of history.entries) {
+      entry.asks = entry.asks.filter(({ work }) => work !== gone);
+      entry.calls = entry.calls.filter(({ work }) => work !== gone);
+    }
     history.cancelled = [...history.cancelled, gone];
     history.tracers = history.tracers.filter(({ work }) => work !== gone);
   }

@@ -4,7 +4,7 @@ import { Machine } from '../../emu/machine.js';
 import { History } from '../../src/invariants/history.js';
 import { UNWIND } from '../../src/invariants/unwind.js';
 import type { Monitor } from '../../src/sweep/monitor.js';
-import { inUserMode, Kernel, newTracer } from '../kernel/harness.js';
+import { inUserMode, Kernel, newTracer, Tracer } from '../kernel/harness.js';
 import { before, since, VERSIONS, type Version } from '../kernel/versions.js';
 import { sweep } from './sweeps.js';
 
@@ -130,6 +130,38 @@ test.each(before('v13-08'))('%s: a cancelled tracer that is called is found', (v
     'expected no call of a cancelled tracer after it was cancelled, found one',
     'expected no cancelled tracer on the list of callbacks, found one',
   ]);
+});
+
+describe('tracers that come and go', () => {
+  it.each(since('v6.17'))('%s: the program that turns ftrace off and on breaks nothing', (version) => {
+    boot(version, 'tracers', 'trace=perf,ftrace perf.period=20000');
+    const monitor = UNWIND.attach(kernel.machine);
+    expect(kernel.runToEnd()).toBe(0);
+    expect(broken(monitor)).toEqual([]);
+  });
+
+  it('v13-10: a cancel clears the last bit of a mask, so the reset leaves the cookie to the next entry', () => {
+    boot('v13-10', 'tracers', 'trace=ftrace');
+    const monitor = UNWIND.attach(kernel.machine);
+    expect(kernel.runToEnd()).toBe(0);
+    expect(broken(monitor)).toContain('cookie-names-entry');
+  });
+
+  it.each(since('v13-10'))(
+    '%s: who is given a bit after the work has read the mask is called unasked',
+    (version) => {
+      const gone = newTracer(boot(version));
+      const next = new Tracer(kernel);
+      const monitor = UNWIND.attach(kernel.machine);
+      gone.request();
+      kernel.runTo('srcu_read_lock');
+      gone.cancel(); // as another CPU would do it
+      expect(next.init()).toBe(0);
+      throughUser();
+      expect(next.callbacks).toHaveLength(1);
+      expect(broken(monitor)).toEqual(['asked']);
+    },
+  );
 });
 
 describe('a request of a task that does not run', () => {
