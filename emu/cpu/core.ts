@@ -18,7 +18,14 @@ import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
 import { pagingOfState } from './paging.js';
 import { PerfCounter } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
-import { decodeTrapped, hasLock, LONGEST_INSTRUCTION, type Trapped, type TrappedHost } from './trapped.js';
+import {
+  decodeTrapped,
+  executeReading,
+  hasLock,
+  LONGEST_INSTRUCTION,
+  type Trapped,
+  type TrappedHost,
+} from './trapped.js';
 
 export interface CoreParts {
   readonly index: number;
@@ -175,6 +182,13 @@ export abstract class Core implements MsrHost, TrappedHost {
     return false;
   }
 
+  /** The instruction under way runs out without effect, and then raises `vector`. */
+  #refuseLater(vector: number | undefined): void {
+    if (vector === undefined) return;
+    this.#refusal ??= { rip: this.state.rip, vector };
+    this.changed();
+  }
+
   /** Raises what an instruction was refused that has just run out without effect. */
   protected refuse(): void {
     if (this.#refusal !== undefined) {
@@ -202,13 +216,15 @@ export abstract class Core implements MsrHost, TrappedHost {
   /** From the engine: CPUID, or an instruction that was made one at translation. */
   cpuid(): void {
     const { state } = this;
+    const reading = state.in64BitMode ? this.engine.readingAt(state.rip) : undefined; // elsewhere RIP lacks the base of CS
+    if (reading !== undefined) {
+      this.#refuseLater(executeReading(reading, this));
+      return;
+    }
     const code = this.#codeAtRip();
     const trapped = decodeTrapped(code, state.in64BitMode);
     if (trapped !== undefined || hasLock(code)) {
-      const refusal = trapped === undefined ? VECTOR.UD : trapped.execute(this);
-      if (refusal === undefined) return;
-      this.#refusal ??= { rip: state.rip, vector: refusal };
-      this.changed();
+      this.#refuseLater(trapped === undefined ? VECTOR.UD : trapped.execute(this));
       return;
     }
     const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));

@@ -62,6 +62,8 @@ const debugMove =
     return move(host, operands, (host.state.cr(4) & CR4_DE) !== 0n);
   };
 
+const NO_OPERANDS: Operands = { debug: 0, general: 0, is64: true };
+
 interface Opcode {
   readonly hasModRm?: true;
   execute(host: TrappedHost, operands: Operands): Refusal | undefined;
@@ -130,6 +132,10 @@ export function hasLock(code: Uint8Array): boolean {
   while (IDLE_PREFIXES.includes(code[at]!)) at++;
   return code[at] === LOCK;
 }
+
+/** RDTSC, RDMSR or RDPMC by the second byte of its opcode. @returns what it raises instead */
+export const executeReading = (second: number, host: TrappedHost): Refusal | undefined =>
+  OPCODES[second]!.execute(host, NO_OPERANDS);
 
 /** The trapped instruction that `code` begins with; `undefined` when it is another. */
 export function decodeTrapped(code: Uint8Array, in64BitMode: boolean): Trapped | undefined {

@@ -416,6 +416,11 @@ export class Engine {
     return this.#retiredBefore + this.#bookkeeping.getUint32(0, true) - (this.#isBeforeCount ? 0 : 1);
   }
 
+  /** Of the instruction that executes as CPUID: the second byte of its opcode, if it is known to be RDTSC, RDMSR or RDPMC without a prefix. */
+  readingAt(rip: bigint): number | undefined {
+    return this.#traps.readingAt(rip);
+  }
+
   /** From within a hook: the run ends when the instruction that is executing has finished. */
   curtail(): void {
     this.#bookkeeping.setUint32(8, this.#bookkeeping.getUint32(0, true), true);

@@ -21,10 +21,11 @@ const OPCODE_ESCAPE = 0x0f;
 /** WRMSR, RDTSC, RDMSR, RDPMC, SYSENTER, SYSEXIT; MOV from and to DR (SDM 2, appendix A, table A-3). */
 const isTrappedOpcode = (second: number): boolean =>
   (second >= 0x30 && second <= 0x35) || second === 0x21 || second === 0x23;
-/** Those that have no effect but on registers. */
+/** RDTSC, RDMSR, RDPMC have no effect but on registers. */
 const isReading = (second: number): boolean => second >= 0x31 && second <= 0x33;
 const UD2_SECOND = 0x0b;
 const CPUID_SECOND = 0xa2;
+const AMBIGUOUS = -1;
 const HLT = 0xf4;
 
 /** A freshly translated block: guest virtual address, bytes, instructions. */
@@ -67,9 +68,28 @@ export class TranslationTraps {
   #extended: { readonly pc: bigint; readonly offset: number } | undefined;
   /** Start of a block that holds only false matches; its next translation is taken as it is. */
   #clean: bigint | undefined;
+  /**
+   * What has become CPUID, by the address of its opcode: the second byte. AMBIGUOUS where two of these, or one and what may be CPUID
+   * itself, have been translated at one virtual address.
+   */
+  readonly #readings = new Map<bigint, number>();
 
   constructor(host: TrapHost) {
     this.#host = host;
+  }
+
+  /**
+   * What the CPUID that executes at an address truly is: the second byte of RDTSC, RDMSR or RDPMC; undefined: nobody knows
+   * without a look at the code.
+   */
+  readingAt(address: bigint): number | undefined {
+    const second = this.#readings.get(address);
+    return second === AMBIGUOUS ? undefined : second;
+  }
+
+  #noteReading(address: bigint, second: number): void {
+    const before = this.#readings.get(address);
+    this.#readings.set(address, before === undefined || before === second ? second : AMBIGUOUS);
   }
 
   /** To be called for each new block before it runs. */
@@ -107,6 +127,7 @@ export class TranslationTraps {
     const { ram } = this.#host;
     const physical = this.#host.physicalOf(block.pc + BigInt(offset + 1));
     this.#laid.push({ physical, original: ram[physical]! });
+    this.#noteReading(block.pc + BigInt(offset), ram[physical]!);
     ram[physical] = CPUID_SECOND;
     this.#extended = { pc: block.pc, offset: offset + 2 };
     this.#host.retranslate(block);
@@ -148,7 +169,10 @@ export class TranslationTraps {
       const physical = this.#host.physicalOf(address);
       for (let here = physical; at < end; at++, here++) {
         const byte = physical < 0 ? -1 : ram[here]!;
-        if (previous === OPCODE_ESCAPE && isTrappedOpcode(byte)) return at - 1;
+        if (previous === OPCODE_ESCAPE) {
+          if (isTrappedOpcode(byte)) return at - 1;
+          if (byte === CPUID_SECOND) this.#noteReading(address + BigInt(here - physical - 1), AMBIGUOUS);
+        }
         previous = byte;
       }
     }
