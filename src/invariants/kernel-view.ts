@@ -11,8 +11,9 @@ import { layoutOf, type ViewLayout } from './layout.js';
 import { BP, fromPtRegs, IP, SP, type UserRegisters } from './user-registers.js';
 
 const WORD = 8;
-const PAGE = 4096;
-const PAGE_MASK = ~BigInt(PAGE - 1);
+/** Bytes of user memory that a walk reads at a time: a part of a page, small enough that its copy comes from a pool. */
+const CHUNK = 1024;
+const CHUNK_MASK = ~BigInt(CHUNK - 1);
 /** A list that takes more steps than this has no end: there are 64 tracers at most. */
 const LONGEST_LIST = 128;
 const TEXT = 64;
@@ -139,17 +140,17 @@ export class KernelView {
   walk(task: TaskAt, { words }: UserRegisters, cpu: Vcpu): readonly bigint[] {
     const { memory } = this.#machine;
     const paging = { ...cpu.paging, root: task.cr3 };
-    const pages = new Map<bigint, Buffer | undefined>();
-    const pageAt = (address: bigint): Buffer | undefined => {
+    const chunks = new Map<bigint, Buffer | undefined>();
+    const chunkAt = (address: bigint): Buffer | undefined => {
       const mapping = memory.translate(paging, address);
-      return mapping && memory.readPhysical(mapping.physical, PAGE);
+      return mapping && memory.readPhysical(mapping.physical, CHUNK);
     };
     const regs = { ip: words[IP]!, sp: words[SP]!, fp: words[BP]!, userMode: true, wordSize: 8 } as const;
     const read = (address: bigint): bigint | undefined => {
-      const page = address & PAGE_MASK;
-      if (!pages.has(page)) pages.set(page, pageAt(page));
-      const offset = Number(address - page);
-      if (offset <= PAGE - WORD) return pages.get(page)?.readBigUInt64LE(offset);
+      const from = address & CHUNK_MASK;
+      if (!chunks.has(from)) chunks.set(from, chunkAt(from));
+      const offset = Number(address - from);
+      if (offset <= CHUNK - WORD) return chunks.get(from)?.readBigUInt64LE(offset);
       return memory.read(paging, address, WORD)?.readBigUInt64LE();
     };
     return walkFramePointers(regs, read, { max: this.layout.UNWIND_MAX_ENTRIES }).entries;
