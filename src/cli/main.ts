@@ -17,6 +17,7 @@ import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { explainCommand } from './explain.js';
 import { litmusCommand } from './litmus.js';
+import { racesCommand } from './races.js';
 import { replayCommand } from './replay.js';
 import { setupCommand } from './setup.js';
 import { stacksCommand } from './stacks.js';
@@ -43,6 +44,7 @@ function program(): Command {
     replayCommand(),
     sweepCommand(),
     mergeCommand(),
+    racesCommand(),
     explainCommand(),
     disasmCommand(),
     symbolsCommand(),
