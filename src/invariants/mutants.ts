@@ -31,7 +31,7 @@ export interface Mutant {
   /** What has been done to the code, and what comes of it. */
   readonly story: string;
   readonly patches: readonly MutantPatch[];
-  /** The function in which the last NMI that shows it comes; undefined: it shows without one. */
+  /** The function in which the last NMI that shows it comes, or `user code`; undefined: it shows without one. */
   readonly shownIn: string | undefined;
   readonly sweep: MutantSweep;
 }
@@ -194,6 +194,20 @@ export const MUTANTS: readonly Mutant[] = [
       from: 'entry_SYSCALL_64',
       to: 'syscall_entry.end',
       occurrence: 3,
+    },
+  },
+  {
+    name: 'nmi-stays-on-ist',
+    breaks: ['kernel-stack'],
+    story: 'An NMI from user mode stays on the IST stack: its registers are not task_pt_regs(current)',
+    patches: [patch('asm_exc_nmi+0x15', 9, 'movq', 'nop')],
+    shownIn: 'user code',
+    sweep: {
+      program: 'roundtrip,20',
+      commandLine: NMI_ALONE,
+      from: 'user',
+      to: 'entry_SYSCALL_64',
+      occurrence: 20,
     },
   },
   {

@@ -25,7 +25,7 @@ export interface Swept {
   readonly runs: number;
   /** Runs that broke something, by the ids that they broke. */
   readonly breaches: readonly Breach[];
-  /** The symbol in which the injection of a breach's simplest run comes; undefined where there is none. */
+  /** Where the injection of a breach's simplest run comes: a symbol of the kernel, or `user code`; undefined where there is none. */
   readonly struckIn: (breach: Breach) => string | undefined;
 }
 
@@ -52,7 +52,7 @@ export async function sweep(
     const struckIn = ({ simplest }: Breach): string | undefined => {
       const at = simplest.strikes.at(-1)?.at;
       const boundary = open.sweep.boundaries.find((each) => each.at === at);
-      return boundary && symbols.resolve(boundary.rip)?.name;
+      return boundary && (symbols.resolve(boundary.rip)?.name ?? 'user code');
     };
     return { runs: tally.runs, breaches: Object.values(tally.breaches), struckIn };
   } finally {
