@@ -37,6 +37,12 @@ export class GuestMemory {
     return Buffer.from(this.#bytes.subarray(address, address + length));
   }
 
+  /** A 64-bit word of physical memory, or `undefined` where part of it is not RAM. */
+  wordAt(address: PhysAddr): bigint | undefined {
+    if (address < 0 || address + 8 > this.#bytes.length) return undefined;
+    return this.#bytes.readBigUInt64LE(address);
+  }
+
   /** @returns false where part of the range is not RAM; then nothing is written. */
   writePhysical(address: PhysAddr, bytes: Uint8Array): boolean {
     if (address < 0 || address + bytes.length > this.#bytes.length) return false;

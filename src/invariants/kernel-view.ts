@@ -5,7 +5,7 @@
 import type { SymbolTable } from '../../emu/boot/symbols.js';
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import type { Machine } from '../../emu/machine.js';
-import { phys } from '../../emu/memory/address.js';
+import { type PhysAddr, phys } from '../../emu/memory/address.js';
 import { walkFramePointers } from '../unwind/walk.js';
 import { layoutOf, type ViewLayout } from './layout.js';
 import { BP, fromPtRegs, IP, SP, type UserRegisters } from './user-registers.js';
@@ -92,12 +92,14 @@ export class KernelView {
 
   /** Bytes of the kernel's image or of its direct map; undefined where that is no RAM. */
   bytes(address: bigint, length: number): Buffer | undefined {
-    const { KERNEL_BASE, DIRECT_MAP } = this.layout;
-    const base = address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP;
-    return this.#machine.memory.readPhysical(phys(Number(address - base)), length);
+    return this.#machine.memory.readPhysical(this.#physical(address), length);
   }
   word(address: bigint): bigint | undefined {
-    return this.bytes(address, WORD)?.readBigUInt64LE();
+    return this.#machine.memory.wordAt(this.#physical(address));
+  }
+  #physical(address: bigint): PhysAddr {
+    const { KERNEL_BASE, DIRECT_MAP } = this.layout;
+    return phys(Number(address - (address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP)));
   }
 
   /** A CPU's GS base in the kernel, which is also where its variables lie; 0 while it has none. */
