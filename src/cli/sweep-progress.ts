@@ -4,7 +4,7 @@ import { unitsIn } from '../sweep/report.js';
 
 const CLEAR = '\r\x1b[K';
 const LINE_MS = 200;
-const KEEP_MS = 2000;
+const KEEP_MS = 500;
 const BAR = 30;
 
 export interface SweepProgress {
@@ -14,7 +14,7 @@ export interface SweepProgress {
   end(): void;
 }
 
-/** @param keep called every two seconds and at the end */
+/** @param keep called twice a second and at the end */
 export function sweepProgress(to: NodeJS.WriteStream, keep: (report: SweepReport) => void): SweepProgress {
   const began = performance.now();
   let first: { runs: number; done: number } | undefined;

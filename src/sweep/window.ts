@@ -54,6 +54,8 @@ export class Window {
   readonly #to: bigint | undefined;
   readonly #rsp: bigint;
   readonly #ring: number;
+  /** By the bytes: decoding costs more than a step, and handlers are walked again and again. */
+  readonly #known = new Map<string, boolean>();
 
   private constructor(machine: Machine, question: Question, decoder: Disassembler, delivered: boolean) {
     this.#machine = machine;
@@ -159,11 +161,21 @@ export class Window {
       depth,
       isBlocked: state.nmiBlocked,
       isStrikable: mayStrike(this.#machine, this.#question),
-      commutes: code !== undefined && state.cpl === 0 && commutes(this.#decoder, code, state.rip),
+      commutes: code !== undefined && state.cpl === 0 && this.#commutes(code),
     });
     if (!this.#cpu.takesEvent) return;
     const last = found.at(-1)!;
     found.push({ ...last, delivered: true, commutes: false });
+  }
+
+  #commutes(code: Buffer): boolean {
+    const key = code.toString('latin1');
+    let answer = this.#known.get(key);
+    if (answer === undefined) {
+      answer = commutes(this.#decoder, code, this.#cpu.state.rip);
+      this.#known.set(key, answer);
+    }
+    return answer;
   }
 
   #isOver(): boolean {
