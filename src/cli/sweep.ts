@@ -8,8 +8,9 @@ import { MONITORS, NO_MONITOR } from '../lab/sweep.js';
 import { runSweep } from '../lab/sweep-jobs.js';
 import { parsePatch } from '../schedule/schedule.js';
 import type { Injection } from '../sweep/question.js';
-import { mergeReports, ReportError, type SweepReport, verdictOf } from '../sweep/report.js';
+import { breachesOf, mergeReports, ReportError, type SweepReport, verdictOf } from '../sweep/report.js';
 import { formatReport, parseReport } from '../sweep/report-file.js';
+import { DETERMINISTIC } from '../sweep/sweep.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
 import { addGuestOptions, type GuestOptions, guestRun, numberOption } from './guest-options.js';
 import { hearingInterrupts } from './interrupt.js';
@@ -159,6 +160,8 @@ async function sweep(image: string, options: SweepOptions): Promise<void> {
     }),
   ).finally(progress.end);
   await finish(report, options);
+  if (options.checkDeterminism && breachesOf(report).every(({ ids }) => !ids.includes(DETERMINISTIC)))
+    process.stderr.write('unwindlab: every run was made twice, and was the same\n');
   if (!isInterrupted || verdictOf(report) !== 'UNKNOWN') return;
   process.exitCode = INTERRUPTED;
   const next = checkpoint === undefined ? '' : `; the same command goes on from ${checkpoint}`;

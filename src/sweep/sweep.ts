@@ -19,6 +19,9 @@ import { type Boundary, type Frame, Window } from './window.js';
 /** A snapshot is taken anew when the next boundary is so many instructions behind the last one: it costs as much as some 15,000. */
 const STRIDE = 64;
 
+/** What a run breaks that is not the same when it is made again. */
+export const DETERMINISTIC = 'deterministic';
+
 export interface SweepSetup {
   readonly machine: Machine;
   readonly question: Question;
