@@ -126,7 +126,9 @@ class Jobs {
       });
       process.on('exit', (code, signal) => {
         clearInterval(isAsked);
-        reject(new Error(`a process of the sweep ended (${signal ?? `status ${code}`})`));
+        if (signal === 'SIGINT')
+          resolve(); // Ctrl-C came before it could listen
+        else reject(new Error(`a process of the sweep ended (${signal ?? `status ${code}`})`));
       });
     });
     return { process, ended };
