@@ -1,5 +1,5 @@
 /** The races as a table: a row for each window, version by version, and what breaks in each version in the end. */
-import { type Finding, placesOf } from '../lab/race-findings.js';
+import { type Finding, isWithin, placesOf } from '../lab/race-findings.js';
 import type { CellResult } from '../lab/races.js';
 import type { Injection } from '../sweep/question.js';
 import { breachesOf, type Verdict, verdictOf } from '../sweep/report.js';
@@ -41,11 +41,9 @@ function row(window: string, cells: readonly CellResult[], findings: readonly Fi
   const verdict = BY_WEIGHT.find((each) => verdicts.includes(each))!;
   const runs = sum(cells, ({ report }) => report.tally.runs);
   const time = sum(cells, ({ report }) => report.seconds);
+  const breaches = cells.flatMap(({ report }) => breachesOf(report));
   const broken = findings.flatMap(({ version, ids }, index) =>
-    cells.some(
-      (cell) =>
-        cell.version === version && breachesOf(cell.report).some((breach) => `${breach.ids}` === `${ids}`),
-    )
+    version === cells[0]!.version && breaches.some((breach) => isWithin(ids, breach.ids))
       ? [`${ids.join('+')} (${index + 1})`]
       : [],
   );

@@ -19,7 +19,10 @@ export interface Finding {
   readonly schedule: Schedule;
 }
 
-/** Version by version, in the order in which they were found first. Simplest: fewest injections, then fewest instructions. */
+/**
+ * Version by version, in the order in which they were found first. Simplest: fewest injections, then fewest instructions. A set that is
+ * no more than some of the others together is left out: the run breaks one thing here and another there.
+ */
 export function findingsOf(results: readonly CellResult[]): Finding[] {
   const findings = new Map<string, Finding>();
   for (const result of results)
@@ -29,8 +32,25 @@ export function findingsOf(results: readonly CellResult[]): Finding[] {
       const finding = known !== undefined && !isSimpler(breach, known) ? known : findingOf(result, breach);
       findings.set(key, { ...finding, runs: (known?.runs ?? 0) + breach.runs });
     }
-  return [...findings.values()];
+  const all = [...findings.values()];
+  return all.filter((finding) => !isSum(finding, all));
 }
+
+function isSum({ version, ids }: Finding, all: readonly Finding[]): boolean {
+  const parts = all.filter(
+    (part) => part.version === version && part.ids.length < ids.length && isWithin(part.ids, ids),
+  );
+  return (
+    parts.length > 0 &&
+    isWithin(
+      ids,
+      parts.flatMap((part) => part.ids),
+    )
+  );
+}
+
+export const isWithin = (some: readonly string[], all: readonly string[]): boolean =>
+  some.every((id) => all.includes(id));
 
 const findingOf = ({ version, scenario, report }: CellResult, { ids, runs, simplest }: Breach): Finding => ({
   version,

@@ -36,18 +36,25 @@ const TRACEPOINT: Injection = { kind: 'call', symbol: 'trace_probe' };
 /** The task is to leave its CPU at the next chance. */
 const RESCHEDULE: Injection = { kind: 'call', symbol: 'reschedule_probe' };
 
-/** ftrace asks as a system call begins and ends, perf in each NMI. */
-const BOTH = 'trace=perf,ftrace perf.source=nmi';
-/** One task that makes system calls. */
-const CALLS: Guest = { program: '@roundtrip,6', append: BOTH, cpus: 1, turn: DEFAULT_TURN };
+/** One task that makes system calls. ftrace asks as each begins and ends, perf in each NMI. */
+const CALLS: Guest = {
+  program: '@roundtrip,6',
+  append: 'trace=perf,ftrace perf.source=nmi',
+  cpus: 1,
+  turn: DEFAULT_TURN,
+};
+/** The same; perf asks in interrupts of the timer, at other points of each call. */
+const TIMED: Guest = { ...CALLS, append: 'trace=perf,ftrace perf.period=1501' };
 /** Four tasks and a mutex: system calls that sleep and wake. */
 const TASKS: Guest = { ...CALLS, program: '@contention' };
+/** Here nobody has asked before the NMI does. */
+const TASKS_ALONE: Guest = { ...TASKS, append: 'trace=perf perf.source=nmi' };
 /** One task turns ftrace off and on, under another one's system calls on another CPU. */
 const TURNED: Guest = { ...CALLS, program: '@tracers', cpus: 2 };
 
-/** Instructions in which a run must come to user mode. */
+/** Instructions in which a run must come to user mode, with nothing left to do. */
 const BOUND = 200_000;
-const WINDOW = { to: undefined, occurrence: 1, cpu: 0, injection: NMI, depth: 1, bound: BOUND, prune: true };
+const WINDOW = { to: undefined, occurrence: 3, cpu: 0, injection: NMI, depth: 1, bound: BOUND, prune: true };
 
 type Row = readonly [
   window: string,
@@ -57,38 +64,25 @@ type Row = readonly [
 ];
 
 const ROWS: readonly Row[] = [
-  ['request', 'an NMI', CALLS, { from: 'unwind_deferred_request', occurrence: 3 }],
-  [
-    'request',
-    'a tracepoint',
-    CALLS,
-    { from: 'unwind_deferred_request', occurrence: 3, injection: TRACEPOINT },
-  ],
-  ['get_cookie', 'two NMIs', CALLS, { from: 'get_cookie', occurrence: 3, depth: 2 }],
-  ['task-work', 'an NMI', CALLS, { from: 'unwind_deferred_task_work', occurrence: 3 }],
-  [
-    'task-work',
-    'a tracepoint',
-    CALLS,
-    { from: 'unwind_deferred_task_work', occurrence: 3, injection: TRACEPOINT },
-  ],
-  ['exit-loop', 'an NMI', CALLS, { from: 'exit_to_user_loop', occurrence: 3 }],
-  ['exit-loop', 'a tracepoint', CALLS, { from: 'exit_to_user_loop', occurrence: 3, injection: TRACEPOINT }],
-  ['reset', 'two NMIs', CALLS, { from: 'unwind_reset_info', occurrence: 3, depth: 2 }],
-  ['reset', 'a tracepoint', CALLS, { from: 'unwind_reset_info', occurrence: 3, injection: TRACEPOINT }],
-  ['return', 'an NMI', CALLS, { from: 'syscall_exit', to: USER, occurrence: 3 }],
-  ['return', 'a tracepoint', CALLS, { from: 'syscall_exit', to: USER, occurrence: 3, injection: TRACEPOINT }],
+  ['request', 'an NMI', CALLS, { from: 'unwind_deferred_request' }],
+  ['get_cookie', 'two NMIs', CALLS, { from: 'get_cookie', depth: 2 }],
+  ['task-work', 'an NMI', CALLS, { from: 'unwind_deferred_task_work' }],
+  ['task-work', 'a tracepoint', CALLS, { from: 'unwind_deferred_task_work', injection: TRACEPOINT }],
+  ['exit-loop', 'an NMI', CALLS, { from: 'exit_to_user_loop' }],
+  ['exit-loop', 'a tracepoint', CALLS, { from: 'exit_to_user_loop', injection: TRACEPOINT }],
+  ['reset', 'two NMIs', CALLS, { from: 'unwind_reset_info', depth: 2 }],
+  ['return', 'an NMI', CALLS, { from: 'syscall_exit', to: USER }],
+  ['return', 'a tracepoint', CALLS, { from: 'syscall_exit', to: USER, injection: TRACEPOINT }],
   ['user', 'an NMI', CALLS, { from: USER, to: 'entry_SYSCALL_64', occurrence: 50 }],
-  ['scheduler', 'an NMI as tasks switch', TASKS, { from: 'schedule', occurrence: 8 }],
-  [
-    'scheduler',
-    'a switch of tasks',
-    TASKS,
-    { from: 'syscall_leave', to: USER, occurrence: 8, injection: RESCHEDULE },
-  ],
-  ['exit', 'an NMI', CALLS, { from: 'do_exit', to: 'trace_task_exit' }],
-  ['cancel', 'an NMI', TURNED, { from: 'unwind_deferred_cancel', occurrence: 2, cpu: 1 }],
-];
+  ['calls', 'a tracepoint in calls that are sampled', TIMED, { from: USER, to: 'trace_task_exit', occurrence: 40, injection: TRACEPOINT }],
+  ['scheduler', 'an NMI', TASKS_ALONE, { from: 'schedule', occurrence: 12 }],
+  ['scheduler', 'an NMI in tasks that have asked', TASKS, { from: 'schedule', occurrence: 12 }],
+  ['scheduler', 'a switch of tasks', TASKS, { from: 'syscall_leave', to: USER, occurrence: 8, injection: RESCHEDULE }],
+  ['exit', 'an NMI', CALLS, { from: 'do_exit', to: 'trace_task_exit', occurrence: 1 }],
+  ['cancel', 'an NMI', TURNED, { from: 'unwind_deferred_cancel', cpu: 1 }],
+  ['cancel', 'an NMI in a task work meanwhile', TURNED, { from: 'unwind_deferred_task_work', occurrence: 5 }],
+  ['cancel', 'an NMI between it and the next registration', TURNED, { from: USER, to: 'unwind_deferred_init', occurrence: 60, cpu: 1 }],
+]; // biome-ignore format: a table
 
 export const SCENARIOS: readonly Scenario[] = ROWS.map(([window, about, guest, question]) => ({
   window,
