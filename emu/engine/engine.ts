@@ -392,6 +392,7 @@ export class Engine {
       this.#translateAgain = false;
       this.#retiredBefore = executed;
       this.#passed = executed === 0 ? passed : undefined;
+      state.exceptionDelivered(); // one that the end of the last run cut short comes again, and is no second one
       this.#running = true;
       const code = f.start(this.#uc, state.rip, 0n, 0n, limit - executed) as number;
       this.#running = false;
