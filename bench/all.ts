@@ -3,5 +3,11 @@ import { bootBenchmarks } from './boot.js';
 import type { Benchmark } from './measure.js';
 import { snapshotBenchmarks } from './snapshots.js';
 import { speedBenchmarks } from './speed.js';
+import { sweepBenchmarks } from './sweep.js';
 
-export const ALL: readonly Benchmark[] = [...bootBenchmarks, ...speedBenchmarks, ...snapshotBenchmarks];
+export const ALL: readonly Benchmark[] = [
+  ...bootBenchmarks,
+  ...speedBenchmarks,
+  ...snapshotBenchmarks,
+  ...sweepBenchmarks,
+];

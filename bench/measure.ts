@@ -21,12 +21,15 @@ export const BRIEF: Effort = { repetitions: 1, scale: 0.002, brief: true };
 /** The files that benchmarks run, by their paths. */
 export interface Images {
   readonly kernel: string;
+  /** The kernel with the newest version of the mechanism. */
+  readonly newest: string;
   readonly programs: string;
   /** The compiled command line. */
   readonly cli: string;
 }
 export const IMAGES: Images = {
   kernel: 'build/kernel.elf',
+  newest: 'build/kernel-v6.19.elf',
   programs: 'build/user',
   cli: 'dist/src/cli/main.js',
 };
@@ -48,7 +51,7 @@ export interface Sides {
 export interface Benchmark {
   readonly name: string;
   readonly unit: Unit;
-  /** What issue 2 asks for, in `unit`. */
+  /** What is asked for, in `unit`. */
   readonly target?: number;
   prepare(bed: Bed): Sides | Promise<Sides>;
 }

@@ -1,7 +1,6 @@
-/** What an explorer of schedules does all day: restore, step, inject, run on. QEMU has no counterpart of it. */
+/** What a search over schedules is made of: restore, snapshot, step. QEMU has no counterpart of it. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { GPR } from '../emu/engine/cpu-state.js';
 import { PAGE_SIZE } from '../emu/engine/host-memory.js';
 import type { Machine } from '../emu/machine.js';
 import { phys } from '../emu/memory/address.js';
@@ -32,8 +31,8 @@ function dirty(machine: Machine, pages: number, value: number): void {
 }
 
 /** The kernel at the entry of a program's first system call; many will follow. */
-function midway({ images }: Bed, commandLine = ''): Machine {
-  const machine = newGuest(images, readFileSync(join(images.programs, 'roundtrip.elf')), { commandLine });
+function midway({ images }: Bed): Machine {
+  const machine = newGuest(images, readFileSync(join(images.programs, 'roundtrip.elf')));
   const outcome = machine.run({ until: { event: 'syscall' } });
   if (outcome.kind !== 'reached') throw new Error(`expected a system call, found ${outcome.kind}`);
   return machine;
@@ -101,45 +100,10 @@ const stepping: Benchmark = {
   },
 };
 
-/** NMIs go to each of so many boundaries from the entry of the request on, in turn. */
-const BOUNDARIES = 32;
-
-/**
- * One run of an exhaustive search: back to the entry of unwind_deferred_request, on to one of its first boundaries, an NMI
- * there, and on until the task is in user mode again.
- */
-const injecting: Benchmark = {
-  name: 'runs with an injected NMI',
-  unit: 'k/s',
-  prepare(bed) {
-    const machine = midway(bed, 'trace=ftrace');
-    const userReturn = machine.cpus[0]!.state.reg(GPR.rcx); // SYSCALL has just put it there
-    const outcome = machine.run({ until: { symbol: 'unwind_deferred_request' } });
-    if (outcome.kind !== 'reached') throw new Error(`expected a request, found ${outcome.kind}`);
-    const start = machine.snapshot();
-    machine.breakpoint(userReturn, () => true);
-    const count = rounds(2000, bed.effort);
-    return {
-      here: () =>
-        seconds(() => {
-          for (let run = 0; run < count; run++) {
-            machine.restore(start);
-            if (run % BOUNDARIES > 0) machine.run({ budget: run % BOUNDARIES });
-            machine.inject(0, { nmi: true });
-            const { kind } = machine.run();
-            if (kind !== 'reached') throw new Error(`expected user mode behind the NMI, found ${kind}`);
-          }
-        }) / count,
-      close: () => machine.close(),
-    };
-  },
-};
-
 export const snapshotBenchmarks: readonly Benchmark[] = [
   ...[1, 4].map((pages) => restoring(pages)),
   restoring(16, 30),
   ...[64, 256].map((pages) => restoring(pages)),
   ...[1, 16, 256].map((pages) => snapshotting(pages)),
   stepping,
-  injecting,
 ];

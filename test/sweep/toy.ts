@@ -8,7 +8,7 @@ import { disassembler } from '../../src/asm/capstone.js';
 import type { Monitor } from '../../src/sweep/monitor.js';
 import type { Question } from '../../src/sweep/question.js';
 import { Sweep } from '../../src/sweep/sweep.js';
-import { addTally, emptyTally, type RunResult, type Tally } from '../../src/sweep/tally.js';
+import { addTally, emptyTally, type Tally } from '../../src/sweep/tally.js';
 import { missingTools, toolsNote, Workshop } from '../boot/build-elf.js';
 
 export { missingTools, toolsNote };
@@ -229,5 +229,3 @@ export function doUnit(sweep: Sweep, unit: number): Tally {
 /** Ids of what a sweep found broken, with the number of runs. */
 export const broken = ({ breaches }: Tally): Record<string, number> =>
   Object.fromEntries(Object.values(breaches).map(({ ids, runs }) => [ids.join(','), runs]));
-
-export const simplest = ({ breaches }: Tally): RunResult => Object.values(breaches)[0]!.simplest;
