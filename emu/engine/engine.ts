@@ -23,10 +23,9 @@ import {
   UC_PROT_READ_EXECUTE,
   viewMemory,
 } from './ffi.js';
-import { guardsOf } from './guards.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { type Block, TranslationTraps } from './translation-traps.js';
+import { Translation } from './translation.js';
 
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
@@ -50,7 +49,6 @@ export class Engine {
   readonly #ffi: Ffi = ffi();
   readonly #layout: Layout = layout();
   readonly #client: EngineClient;
-  readonly #ram: Uint8Array;
   readonly #uc: Pointer;
   readonly #pristine: Pointer;
   readonly #callbacks: Pointer[] = [];
@@ -60,37 +58,29 @@ export class Engine {
   #running = false;
   readonly #scratch = Buffer.alloc(16);
   readonly #breakpoints = new Map<bigint, Breakpoint>();
-  readonly #traps: TranslationTraps;
+  readonly #translation: Translation;
+  /** The CPU that runs holds an event back. */
   #guarded = false;
-  /** The block that is being translated with exits. */
-  #exitsIn: bigint | undefined;
-  /** Where guarded runs stop. A block that begins with a stop is empty, and the engine forgets empty blocks. */
-  readonly #guards = new Set<bigint>();
   #blockCallback: Pointer = null;
   #codeCallback: Pointer = null;
   #userCodeCallback: Pointer = null;
+  #guardCallback: Pointer = null;
   #userCodeHook: bigint | undefined;
   #loaded: CpuState | undefined;
   #failure: Error | undefined;
-  #translateAgain = false;
   #priming = false;
   /** Instructions of the present run before the breakpoint that has ended it. */
   #stoppedAt: number | undefined;
   /** Instructions of the present run before the last block with a hook. */
   #askedAt = -1;
+  #isAtGuard = false;
   /** A hook is called for an instruction that has not been counted yet. */
   #isBeforeCount = false;
   /** The breakpoint that does not stop the first instruction of the run under way. */
   #passed: bigint | undefined;
 
-  /** Physical pages that hold translated code. */
-  readonly codePages = new Set<number>();
-  /** Those of them with a translation that is younger than the last snapshot or restore; cleared by who takes or restores one. */
-  readonly recentCodePages = new Set<number>();
-
   constructor(ram: HostMemory, client: EngineClient) {
     this.#client = client;
-    this.#ram = ram.bytes;
     const f = this.#ffi;
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
@@ -101,10 +91,25 @@ export class Engine {
     f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
     f.check(f.useExits(this.#uc), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
-    this.#traps = new TranslationTraps({
+    this.#translation = new Translation({
       ram: ram.bytes,
       physicalOf: (address) => client.codeAddress(address),
-      retranslate: (block) => this.#retranslate(block),
+      setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
+      forget: ({ pc, size }) => {
+        f.removeCode(this.#uc, pc, pc + BigInt(size));
+        f.stop(this.#uc);
+      },
+      hookInstruction: (address) => {
+        this.#breakpoints.get(address)!.instruction = this.#addHook(
+          HOOK.CODE,
+          this.#codeCallback,
+          address,
+          address,
+        );
+      },
+      hookGuard: (address) => {
+        this.#addHook(HOOK.BLOCK, this.#guardCallback, address, address);
+      },
     });
     f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_READ_EXECUTE), 'uc_mem_map');
     f.check(f.memWrite(this.#uc, PRIMER_ADDRESS, Buffer.from(PRIMER), BigInt(PRIMER.length)), 'uc_mem_write');
@@ -185,20 +190,15 @@ export class Engine {
     this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: Pointer) => {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
-    const atBlock = (address: bigint | number, wanted: (at: bigint) => boolean): void => {
-      const at = unsigned(address);
-      this.#guard(() => this.#beforeBlock(at, wanted), undefined);
-    };
-    const wanted = (at: bigint): boolean => client.breakpoint(at);
-    this.#blockCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      atBlock(address, wanted),
-    );
-    this.#userCodeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      atBlock(address, () => client.userCode()),
-    );
-    this.#codeCallback = this.#callback('code', (_uc: number, address: bigint | number) =>
-      this.#guard(() => this.#beforeInstruction(unsigned(address), wanted), undefined),
-    );
+    const at = (body: (address: bigint) => void): Pointer =>
+      this.#callback('code', (_uc: number, address: bigint | number) =>
+        this.#guard(() => body(unsigned(address)), undefined),
+      );
+    const wanted = (address: bigint): boolean => client.breakpoint(address);
+    this.#blockCallback = at((address) => this.#beforeBlock(address, wanted));
+    this.#userCodeCallback = at((address) => this.#beforeBlock(address, () => client.userCode()));
+    this.#guardCallback = at((address) => this.#beforeGuard(address));
+    this.#codeCallback = at((address) => this.#beforeInstruction(address, wanted));
   }
 
   #callback(kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown): Pointer {
@@ -231,50 +231,12 @@ export class Engine {
   #translated(pointer: Pointer): void {
     // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }
     const view = new DataView(viewMemory(pointer, 16));
-    const block: Block = {
+    const block = {
       pc: view.getBigUint64(0, true),
       instructions: view.getUint16(8, true),
       size: view.getUint16(10, true),
     };
-    for (const end of [block.pc, block.pc + BigInt(Math.max(block.size, 1) - 1)]) {
-      const physical = this.#client.codeAddress(end);
-      if (physical < 0) continue;
-      const page = Math.floor(physical / PAGE_SIZE);
-      this.codePages.add(page);
-      this.recentCodePages.add(page);
-    }
-    if (this.#exitsIn === block.pc) {
-      this.#setExits(undefined);
-      return;
-    }
-    if (this.#splitAtBreakpoints(block)) {
-      this.#retranslate(block);
-      return;
-    }
-    this.#traps.translated(block);
-    if (this.#guarded && !this.#translateAgain) this.#layGuards(block);
-  }
-
-  #layGuards(block: Block): void {
-    const guards = guardsOf(block, (offset) => {
-      const physical = this.#client.codeAddress(block.pc + BigInt(offset));
-      return physical < 0 ? -1 : this.#ram[physical]!;
-    });
-    if (guards.length === 0) return;
-    for (const guard of guards) this.#guards.add(guard);
-    this.#setExits(block.pc, guards);
-    this.#retranslate(block);
-  }
-
-  #setExits(block: bigint | undefined, exits: readonly bigint[] = []): void {
-    this.#exitsIn = block;
-    this.#ffi.check(this.#ffi.setExits(this.#uc, BigUint64Array.from(exits)), 'uc_ctl');
-  }
-
-  #retranslate({ pc, size }: Block): void {
-    this.#ffi.removeCode(this.#uc, pc, pc + BigInt(size));
-    this.#translateAgain = true;
-    this.#ffi.stop(this.#uc);
+    this.#translation.translated(block, this.#guarded, this.#breakpoints.keys());
   }
 
   /** A block with a hook is about to run. Its first instruction has not been counted, and RIP is that of some block before. */
@@ -289,6 +251,14 @@ export class Engine {
     } finally {
       this.#isBeforeCount = false;
     }
+  }
+
+  /** A block that begins with a guard is about to run: a guarded run ends before it. */
+  #beforeGuard(address: bigint): void {
+    if (!this.#guarded) return;
+    this.#loaded!.rip = address;
+    this.#isAtGuard = true;
+    this.#ffi.stop(this.#uc);
   }
 
   /** An instruction with a hook is about to run; it has been counted. */
@@ -368,7 +338,7 @@ export class Engine {
    * an exception. In 64-bit mode only.
    */
   runGuarded(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
-    if (this.#guards.has(state.rip)) return { end: 'guard', executed: 0 };
+    if (this.#translation.isGuard(state.rip)) return { end: 'guard', executed: 0 };
     this.load(state);
     state.hflags |= HFLAG.GUARDED;
     this.#guarded = true;
@@ -389,7 +359,8 @@ export class Engine {
       this.load(state);
       this.#stoppedAt = undefined;
       this.#askedAt = -1;
-      this.#translateAgain = false;
+      this.#isAtGuard = false;
+      this.#translation.isUnfinished = false;
       this.#retiredBefore = executed;
       this.#passed = executed === 0 ? passed : undefined;
       state.exceptionDelivered(); // one that the end of the last run cut short comes again, and is no second one
@@ -402,15 +373,25 @@ export class Engine {
       if (this.#stoppedAt !== undefined) return { end: 'breakpoint', executed: executed + this.#stoppedAt };
       executed += Math.min(counter, allowed);
       if (counter > allowed) return { end: 'limit', executed };
-      if (this.#translateAgain || code === UC_ERR_EXCEPTION) {
+      if (this.#isAtGuard) return { end: counter < allowed ? 'guard' : 'limit', executed };
+      if (this.#translation.isUnfinished || code === UC_ERR_EXCEPTION) {
         if (counter < allowed) continue;
-        this.#abandonTranslation();
+        this.#translation.abandon();
         return { end: 'limit', executed };
       }
       return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', executed };
     }
   }
   #retiredBefore = 0;
+
+  /** Physical pages that hold translated code. */
+  get codePages(): Set<number> {
+    return this.#translation.codePages;
+  }
+  /** Those of them that have been translated since the last snapshot or restore; cleared by who takes or restores one. */
+  get recentCodePages(): Set<number> {
+    return this.#translation.recentCodePages;
+  }
 
   /** Instructions of the present run that were begun before the one that is executing. */
   get retired(): number {
@@ -419,7 +400,7 @@ export class Engine {
 
   /** Of the instruction that executes as CPUID: the second byte of its opcode, if it is known to be RDTSC, RDMSR or RDPMC without a prefix. */
   readingAt(rip: bigint): number | undefined {
-    return this.#traps.readingAt(rip);
+    return this.#translation.readingAt(rip);
   }
 
   /** From within a hook: the run ends when the instruction that is executing has finished. */
@@ -439,14 +420,8 @@ export class Engine {
     return false;
   }
 
-  /** The run ends before a block is translated again. */
-  #abandonTranslation(): void {
-    this.#traps.abandon();
-    if (this.#exitsIn !== undefined) this.#setExits(undefined);
-  }
-
   #rethrow(): never {
-    this.#abandonTranslation();
+    this.#translation.abandon();
     const failure = this.#failure!;
     this.#failure = undefined;
     throw failure;
@@ -484,9 +459,9 @@ export class Engine {
   }
 
   /**
-   * Code already translated there is forgotten. A hook on a block costs nothing elsewhere, one on an instruction slows every
+   * Code already translated there is forgotten. A hook on a block costs nothing elsewhere; one on an instruction slows every
    * instruction, since the engine goes through all of them each time it counts. So an instruction is hooked only when it is found in the
-   * middle of a block.
+   * middle of a block (`Translation`).
    */
   addBreakpoint(address: bigint): void {
     if (this.#breakpoints.has(address)) return;
@@ -502,17 +477,6 @@ export class Engine {
     this.#ffi.hookDel(this.#uc, breakpoint.block);
     if (breakpoint.instruction !== undefined) this.#ffi.hookDel(this.#uc, breakpoint.instruction);
     this.flushCode();
-  }
-
-  /** Hooks the breakpoints in the middle of a new block. @returns whether there was a new one: the block must be translated again */
-  #splitAtBreakpoints({ pc, size }: Block): boolean {
-    let isSplit = false;
-    for (const [address, breakpoint] of this.#breakpoints) {
-      if (breakpoint.instruction !== undefined || address <= pc || address >= pc + BigInt(size)) continue;
-      breakpoint.instruction = this.#addHook(HOOK.CODE, this.#codeCallback, address, address);
-      isSplit = true;
-    }
-    return isSplit;
   }
 
   /** Whether the client is asked before each block in the lower half of the address space. Slow where it runs for long. */
@@ -541,7 +505,7 @@ export class Engine {
 
   /** Forgets all translated code; it has been changed from outside. Not to be called from within a run. */
   flushCode(): void {
-    if (this.codePages.size === 0) {
+    if (this.#translation.codePages.size === 0) {
       this.flushTlb(); // nothing has been translated, and the first flush costs more than a small guest's run
       return;
     }
@@ -551,8 +515,7 @@ export class Engine {
     this.#prime();
     if (loaded !== undefined) this.#restore(loaded);
     this.#ffi.flushTlb(this.#uc);
-    this.codePages.clear();
-    this.recentCodePages.clear();
+    this.#translation.clear();
   }
 
   /** Frees the engine; nothing may be called afterwards. */

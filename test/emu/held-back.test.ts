@@ -92,6 +92,7 @@ const LETTING_IN: readonly (readonly [string, string])[] = [
         `mov $9, %ecx\na: dec %ecx\n.rept ${nops}\nnop\n.endr\njnz a\nsti\nnop`,
       ] as const,
   ),
+  ['RDTSC in the block of STI', 'nop\nrdtsc\nnop\nrdtsc\nsti\ninc %ebx'],
   ['HLT without STI', 'inc %eax\nhlt\ninc %eax'],
   ['nothing', 'a: inc %eax\njmp a'],
 ];
