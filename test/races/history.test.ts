@@ -38,12 +38,17 @@ const ROWS: readonly Row[] = [
   ['M', 'cancel', 'an NMI between it and the next registration', ['counts-never-repeat'], ['v13-10']],
 ];
 
+/** The others break what these break, at greater length. */
+const IN_ROWS = SCENARIOS.filter((scenario) =>
+  ROWS.some(([, window, about]) => scenario.window === window && scenario.about === about),
+);
+
 const SLOW = 120_000;
 
 describe.each(VERSIONS)('%s', (version) => {
   let results: CellResult[];
   beforeAll(async () => {
-    results = await runRaces([version], SCENARIOS, { jobs: 1 });
+    results = await runRaces([version], version === 'v6.19' ? SCENARIOS : IN_ROWS, { jobs: 1 });
   }, SLOW);
 
   test.each(ROWS)('race %s, %s, %s: %j', (_race, window, about, ids, versions) => {
