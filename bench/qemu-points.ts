@@ -78,11 +78,11 @@ const qemu = spawn(
   ],
   { stdio: ['ignore', 'ignore', 'inherit'] },
 );
-try {
-  process.stdout.write(`${await secondsPerPoint(qemu)}\n`);
-} finally {
-  qemu.kill('SIGKILL');
-}
+// QEMU must not outlive this process, however that ends: whoever waits for it may give up.
+process.on('exit', () => qemu.kill('SIGKILL'));
+process.on('SIGTERM', () => process.exit(1));
+process.stdout.write(`${await secondsPerPoint(qemu)}\n`);
+process.exit();
 
 async function secondsPerPoint(running: ChildProcess): Promise<number> {
   const monitor = new Monitor(await connection(running));
