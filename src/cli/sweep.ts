@@ -80,7 +80,11 @@ export function sweepCommand(): Command {
         NO_MONITOR,
       ]),
     )
-    .option('--patch <at[/bytes]=code>', 'replace instructions of the image; may be repeated', collect, [])
+    .addOption(
+      new Option('--patch <at[/bytes]=code>', 'replace instructions of the image; may be repeated')
+        .argParser(collect)
+        .default([], 'none'),
+    )
     .addOption(new Option('--shard <i/n>', 'do one of N parts, to be merged').argParser(readShard))
     .option('--checkpoint <file>', 'write there what is done, and go on from it next time')
     .option('--report <file>', 'write the report there, for unwindlab merge')
