@@ -45,6 +45,9 @@ interface Moment {
   readonly at: number;
 }
 
+/** The guest has ended before the place where it was to be struck. */
+class EndedEarly extends Error {}
+
 export class Sweep {
   readonly question: Question;
   readonly window: Window;
@@ -128,8 +131,13 @@ export class Sweep {
   simplest(broken: RunResult): RunResult {
     const ids = new Set(broken.violations.map(({ id }) => id));
     const breaks = (strikes: readonly Strike[]): RunResult | undefined => {
-      const result = this.run(strikes);
-      return result.violations.some(({ id }) => ids.has(id)) ? result : undefined;
+      try {
+        const result = this.run(strikes);
+        return result.violations.some(({ id }) => ids.has(id)) ? result : undefined;
+      } catch (error) {
+        if (error instanceof EndedEarly) return undefined; // without the others the guest does not come to the last one
+        throw error;
+      }
     };
     let best = broken;
     for (let index = best.strikes.length - 1; index >= 0; index--)
@@ -225,7 +233,7 @@ export class Sweep {
   #run(count: number): void {
     const outcome = this.#machine.run({ budget: count });
     if (outcome.kind !== 'budget')
-      throw new Error(`internal: the way to a boundary ended early (${outcome.kind})`);
+      throw new EndedEarly(`internal: the way to a boundary ended early (${outcome.kind})`);
   }
 
   #goTo({ at, delivered }: Strike): void {
