@@ -4,8 +4,8 @@ import { availableParallelism } from 'node:os';
 import { type Command, Command as NewCommand, Option } from 'commander';
 import { readInput } from '../lab/open.js';
 import { guestSpecOf } from '../lab/open-schedule.js';
-import { MONITORS, NO_MONITOR } from '../lab/sweep.js';
-import { runSweep } from '../lab/sweep-jobs.js';
+import { MONITORS, NO_MONITOR, openSweep } from '../lab/sweep.js';
+import { sweepWindow } from '../lab/sweep-jobs.js';
 import { parsePatch } from '../schedule/schedule.js';
 import type { Injection } from '../sweep/question.js';
 import { breachesOf, mergeReports, ReportError, type SweepReport, verdictOf } from '../sweep/report.js';
@@ -150,8 +150,9 @@ async function sweep(image: string, options: SweepOptions): Promise<void> {
     if (checkpoint !== undefined) replaceFile(checkpoint, formatReport(report));
   });
   let isInterrupted = false;
+  const open = await openSweep(job); // Control-C still ends the process: there is nothing to keep
   const report = await hearingInterrupts((heard) =>
-    runSweep(job, {
+    sweepWindow(job, open, {
       jobs: options.jobs,
       keepGoing: options.keepGoing ?? false,
       ...(options.shard && { shard: options.shard }),
@@ -162,7 +163,10 @@ async function sweep(image: string, options: SweepOptions): Promise<void> {
         return isInterrupted;
       },
     }),
-  ).finally(progress.end);
+  ).finally(() => {
+    progress.end();
+    open.close();
+  });
   await finish(report, options);
   if (options.checkDeterminism && breachesOf(report).every(({ ids }) => !ids.includes(DETERMINISTIC)))
     process.stderr.write('unwindlab: every run was made twice, and was the same\n');

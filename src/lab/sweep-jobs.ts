@@ -29,15 +29,22 @@ export interface SweepOptions {
   readonly interrupted?: () => boolean;
 }
 
-/** @throws ReportError when `from` is of another sweep, and what `openSweep` throws. */
+/** A whole sweep. @throws ReportError when `from` is of another one, and what `openSweep` throws. */
 export async function runSweep(job: SweepJob, options: SweepOptions): Promise<SweepReport> {
   const open = await openSweep(job);
   try {
-    return await new Jobs(job, open, options).run();
+    return await sweepWindow(job, open, options);
   } finally {
     open.close();
   }
 }
+
+/** The same from the window on, to which `job` has been led; it stays open. @throws ReportError */
+export const sweepWindow = async (
+  job: SweepJob,
+  open: OpenSweep,
+  options: SweepOptions,
+): Promise<SweepReport> => new Jobs(job, open, options).run();
 
 class Jobs {
   readonly #job: SweepJob;

@@ -278,6 +278,20 @@ describe('a sweep that is ended from outside', () => {
     },
   );
 
+  it('ends at once on the way to a window that is never reached', { timeout: 60_000 }, async () => {
+    const { child, ended } = started([
+      'sweep',
+      '@kernel-v6.19',
+      '-m',
+      '@compute,2000000000',
+      '--from',
+      'do_exit',
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({ signal: 'SIGINT', stdout: '', stderr: '' });
+  });
+
   it('takes its processes with it', { timeout: 60_000 }, async () => {
     const { child, ended } = started([...ENDLESS, '--jobs', '2']);
     const [worker] = await until(() => {
