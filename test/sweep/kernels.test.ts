@@ -82,6 +82,18 @@ const WINDOWS: readonly Case[] = [
   { kernel: 'v6.19', question: { from: 'unwind_reset_info', to: 'user', injection: IRQ, occurrence: 3 } },
   { kernel: 'v6.19', question: { from: 'exit_to_user_loop', injection: RESCHEDULE }, program: '@contention' },
   { kernel: 'v6.19', question: { from: 'get_cookie', injection: NMI, depth: 2 } },
+  {
+    kernel: 'v6.19',
+    question: { from: 'unwind_deferred_cancel', injection: NMI, cpu: 1 },
+    program: '@tracers',
+    cpus: 2,
+  },
+  {
+    kernel: 'v6.17',
+    question: { from: 'unwind_deferred_cancel', injection: IRQ, cpu: 1 },
+    program: '@tracers',
+    cpus: 2,
+  },
 ];
 
 const nameOf = ({ kernel, question: { from, injection, depth } }: Case): string =>
