@@ -153,7 +153,6 @@ export class Window {
   #note(found: Found[], depth: number): void {
     const { state } = this.#cpu;
     const at = this.#machine.retired - this.start;
-    const code = this.#machine.read(this.#cpu.index, state.rip, LONGEST_INSTRUCTION);
     found.push({
       at,
       delivered: false,
@@ -161,18 +160,24 @@ export class Window {
       depth,
       isBlocked: state.nmiBlocked,
       isStrikable: mayStrike(this.#machine, this.#question),
-      commutes: code !== undefined && state.cpl === 0 && this.#commutes(code),
+      commutes: this.#commutes(),
     });
     if (!this.#cpu.takesEvent) return;
     const last = found.at(-1)!;
     found.push({ ...last, delivered: true, commutes: false });
   }
 
-  #commutes(code: Buffer): boolean {
+  /** Whether the next instruction does. Not asked where it decides nothing: most boundaries of handlers are in blocked NMIs. */
+  #commutes(): boolean {
+    const { state, index } = this.#cpu;
+    const { prune: wanted, injection } = this.#question;
+    if (!wanted || state.cpl > 0 || (injection.kind === 'nmi' && state.nmiBlocked)) return false;
+    const code = this.#machine.read(index, state.rip, LONGEST_INSTRUCTION);
+    if (code === undefined) return false;
     const key = code.toString('latin1');
     let answer = this.#known.get(key);
     if (answer === undefined) {
-      answer = commutes(this.#decoder, code, this.#cpu.state.rip);
+      answer = commutes(this.#decoder, code, state.rip);
       this.#known.set(key, answer);
     }
     return answer;
