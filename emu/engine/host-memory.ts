@@ -71,7 +71,7 @@ export class HostMemory {
     }
     this.bytes = Buffer.from(viewMemory(this.pointer, size));
     this.base = Buffer.from(viewMemory(this.#basePointer, size));
-    this.#written = new WrittenPages(address, size / PAGE_SIZE);
+    this.#written = new WrittenPages(address, size / PAGE_SIZE, PAGE_SIZE);
   }
 
   /** The pages that may differ from the base, ascending: those written since, and all resident ones. */

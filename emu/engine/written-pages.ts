@@ -6,7 +6,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import koffi from 'koffi';
 import { viewMemory } from './ffi.js';
-import { PAGE_SIZE } from './host-memory.js';
 
 /** Pages `from` to `to` - 1. */
 export interface PageRun {
@@ -48,19 +47,24 @@ export class WrittenPages {
   readonly #pagemap: number;
   readonly #address: bigint;
   readonly #pages: number;
+  readonly #pageSize: number;
   readonly #argument = Buffer.alloc(ARG.size);
   readonly #regionsPointer = koffi.alloc('uint8_t', REGIONS * REGION);
   readonly #regions = new BigUint64Array(viewMemory(this.#regionsPointer, REGIONS * REGION));
 
-  /** @param address of the mapping's first page */
-  constructor(address: bigint, pages: number) {
+  /**
+   * @param address of the mapping's first page
+   * @param pageSize in bytes, the host's
+   */
+  constructor(address: bigint, pages: number, pageSize: number) {
     this.#address = address;
     this.#pages = pages;
+    this.#pageSize = pageSize;
     this.#pagemap = openSync('/proc/self/pagemap', 'r');
     const argument = this.#argument;
     const words: readonly (readonly [number, bigint])[] = [
       [0, BigInt(ARG.size)],
-      [ARG.end, address + BigInt(pages * PAGE_SIZE)],
+      [ARG.end, address + BigInt(pages * pageSize)],
       [ARG.vec, koffi.address(this.#regionsPointer as never)],
       [ARG.vecLength, BigInt(REGIONS)],
       [ARG.inverted, IS_FILE],
@@ -84,8 +88,8 @@ export class WrittenPages {
 
   #scanAll(): PageRun[] {
     const runs: PageRun[] = [];
-    const end = this.#address + BigInt(this.#pages * PAGE_SIZE);
-    const pageOf = (address: bigint): number => Number(address - this.#address) / PAGE_SIZE;
+    const end = this.#address + BigInt(this.#pages * this.#pageSize);
+    const pageOf = (address: bigint): number => Number(address - this.#address) / this.#pageSize;
     for (let from = this.#address; from < end; from = this.#argument.readBigUInt64LE(ARG.walkEnd)) {
       const count = this.#scan(from);
       for (let region = 0; region < count; region++)
@@ -96,7 +100,13 @@ export class WrittenPages {
 
   #readAll(): PageRun[] {
     const words = new Uint32Array(this.#pages * (ENTRY / 4));
-    readSync(this.#pagemap, words, 0, words.byteLength, Number(this.#address / BigInt(PAGE_SIZE)) * ENTRY);
+    readSync(
+      this.#pagemap,
+      words,
+      0,
+      words.byteLength,
+      Number(this.#address / BigInt(this.#pageSize)) * ENTRY,
+    );
     const runs: { from: number; to: number }[] = [];
     for (let page = 0; page < this.#pages; page++) {
       const high = words[2 * page + 1]!;
