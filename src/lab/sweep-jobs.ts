@@ -121,6 +121,7 @@ class Jobs {
   #child(units: readonly number[]): { process: ChildProcess; ended: Promise<void> } {
     const process = fork(WORKER, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     const order: WorkerOrder = { job: this.#job, units, limits: this.#limits(this.#options.jobs) };
+    process.on('error', () => {}); // one that has ended already is told of by its exit
     process.send(order);
     const ended = new Promise<void>((resolve, reject) => {
       const isAsked = setInterval(() => {
