@@ -25,7 +25,7 @@ import {
 } from './ffi.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { Translation } from './translation.js';
+import { CODE_BUFFER, Translation } from './translation.js';
 
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
@@ -34,8 +34,6 @@ const SYSCALL_LENGTH = 2;
 const PRIMER_ADDRESS = 0xffff_f000n;
 /** The last canonical address of the lower half (SDM 1, "Canonical Addressing", 3.3.7.1). */
 const LOWER_HALF_END = 0x7fff_ffff_ffffn;
-/** Room for translated code. The default of 1 GiB makes the first flush of 2.1.1 take two seconds. */
-const CODE_BUFFER = 32 << 20;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
 
@@ -357,6 +355,7 @@ export class Engine {
     let executed = 0;
     for (;;) {
       this.load(state);
+      if (this.#translation.isFull) this.flushCode();
       this.#stoppedAt = undefined;
       this.#askedAt = -1;
       this.#isAtGuard = false;

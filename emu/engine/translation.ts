@@ -9,6 +9,17 @@ import { guardsOf } from './guards.js';
 import { PAGE_SIZE } from './host-memory.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
+/**
+ * Room for translated code, in bytes. The default of 1 GiB makes the first flush of 2.1.1 take two seconds.
+ * @internal
+ */
+export const CODE_BUFFER = 32 << 20;
+/**
+ * What a block takes of it at most, on average: it was found to be 100 bytes an instruction, all told. Full, the engine flushes it in the
+ * middle of a run, and the next `forget` takes the process down.
+ */
+const BYTES = { block: 256, instruction: 160 } as const;
+
 export interface TranslationHost {
   /** Guest RAM. */
   readonly ram: Uint8Array;
@@ -31,6 +42,8 @@ export class Translation {
   readonly recentCodePages = new Set<number>();
   /** A block has been forgotten since the run began, and is to be translated again. */
   isUnfinished = false;
+  /** Bytes of the code buffer that are taken. */
+  #volume = 0;
   readonly #host: TranslationHost;
   readonly #traps: TranslationTraps;
   /** The block that is being cut. */
@@ -56,6 +69,12 @@ export class Translation {
    * @param guarded it was translated for a CPU that holds an event back
    */
   translated(block: Block, guarded: boolean, breakpoints: Iterable<bigint>): void {
+    this.#volume += BYTES.block + BYTES.instruction * block.instructions;
+    if (this.isFull) {
+      this.abandon();
+      this.#again(block);
+      return;
+    }
     this.#notePages(block);
     this.#traps.translated(block);
     if (this.isUnfinished) return;
@@ -121,6 +140,10 @@ export class Translation {
     return physical < 0 ? -1 : this.#host.ram[physical]!;
   }
 
+  /** All code must be flushed before the next run. */
+  get isFull(): boolean {
+    return this.#volume > CODE_BUFFER;
+  }
   /** Whether a guarded run ends before it begins. */
   isGuard(rip: bigint): boolean {
     return this.#guards.has(rip);
@@ -138,6 +161,7 @@ export class Translation {
 
   /** All translated code is gone. */
   clear(): void {
+    this.#volume = 0;
     this.codePages.clear();
     this.recentCodePages.clear();
     this.#guards.clear();
