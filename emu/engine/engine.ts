@@ -98,7 +98,7 @@ export class Engine {
         f.stop(this.#uc);
       },
       hookInstruction: (address) => {
-        this.#breakpoints.get(address)!.instruction = this.#addHook(
+        this.#breakpoints.get(address)!.instruction ??= this.#addHook(
           HOOK.CODE,
           this.#codeCallback,
           address,
