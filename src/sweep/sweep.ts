@@ -66,6 +66,8 @@ export class Sweep {
   /** Guest time of the last strike while its event has not been taken. */
   #waiting = -1;
   #held = false;
+  /** Since it was last about to execute user code, the struck CPU has gone to sleep when nothing was left to do. */
+  #isAtRest = false;
   /** The run under way ends at user code; the way to a boundary may lead through it. */
   #isJudging = false;
 
@@ -95,7 +97,14 @@ export class Sweep {
         this.#held ||= this.#waiting >= 0 && event.time > this.#waiting;
         this.#waiting = -1;
       });
-    machine.onUserCode((at) => this.#isJudging && at.index === cpu && (this.#monitor?.settled() ?? true));
+    machine.events.on('halt', (event) => {
+      this.#isAtRest ||= event.cpu === cpu && (this.#monitor?.settled() ?? false);
+    });
+    machine.onUserCode((at) => {
+      if (at.index !== cpu) return false;
+      this.#isAtRest = false;
+      return this.#isJudging && (this.#monitor?.settled() ?? true);
+    });
   }
 
   /** How many units there are. */
@@ -303,6 +312,8 @@ export class Sweep {
             )
           : [];
       case 'budget':
+        // On several CPUs it may have nothing to run any more, while the others go on.
+        if (this.#isAtRest) return [];
         return broken(
           'exit-reached',
           `expected user mode within ${this.question.bound} instructions, found the CPU at ${this.#machine.symbols.format(this.#cpu.state.rip)}`,
@@ -351,5 +362,6 @@ export class Sweep {
     this.#console.length = moment.console;
     this.#waiting = -1;
     this.#held = false;
+    this.#isAtRest = false;
   }
 }

@@ -194,3 +194,14 @@ describe.skipIf(!isBuilt)(`the same sweep${note}`, () => {
     expect(text(twice)).toBe(text(once));
   });
 });
+
+describe.runIf(isBuilt)(`a CPU whose tasks go elsewhere${note}`, () => {
+  it('is at rest when it sleeps with nothing left to do, and does not hold up the sweep', async () => {
+    const question = { from: 'unwind_deferred_task_work', occurrence: 3, bound: 60_000 };
+    const job = jobOf({ kernel: 'v6.19', program: '@tracers', cpus: 2, question });
+    const report = await sweep({ ...job, guest: { ...job.guest, turn: 100 } }, (unit) => unit % 250 === 0);
+    expect(report.tally.runs).toBeGreaterThan(2);
+    expect(breachesOf(report)).toEqual([]);
+    expect(Object.keys(report.tally.states).some((state) => state.startsWith('budget'))).toBe(true);
+  });
+});
