@@ -6,10 +6,10 @@
  * length, one after the other, so all clocks stay within one turn of each other. A CPU that halts sleeps until its
  * timer or the end of its turn; when all sleep, time moves to the next timer at once.
  */
-import { parseElf } from './boot/elf.js';
-import { type BootModule, planPvhBoot } from './boot/pvh.js';
+import { type FormatName, planBoot } from './boot/formats.js';
+import type { BootFile, BootModule } from './boot/plan.js';
 import { SymbolTable } from './boot/symbols.js';
-import { enterProtectedMode } from './cpu/reset.js';
+import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
 import { FLOATING, PortBus } from './devices/ports.js';
@@ -45,6 +45,17 @@ export interface MachineOptions {
   readonly turn?: number;
   /** Receives each byte that the guest sends on its first serial port. */
   readonly console?: (byte: number) => void;
+}
+
+export interface LoadOptions {
+  /** The image's name, which multiboot kernels find before their command line; default `kernel`. */
+  readonly name?: string;
+  readonly commandLine?: string;
+  readonly initrd?: BootFile;
+  /** Files beside the kernel, where its format has such. */
+  readonly modules?: readonly BootModule[];
+  /** The boot protocol; default: the image's own. */
+  readonly format?: FormatName;
 }
 
 /** Why a run ended. */
@@ -174,19 +185,22 @@ export class Machine {
   }
 
   /**
-   * Puts an image and its modules into memory and the first CPU at its entry. `cpus=N` is put before the command line.
-   * @throws ImageError when the bytes are no ELF64 image with a PVH note, or do not fit.
+   * Puts an image and its files into memory and the first CPU at its entry, by the boot protocol of its format.
+   * @returns the format
+   * @throws ImageError when the image is of no known format, or damaged, or does not fit.
    */
-  load(image: Uint8Array, options: { commandLine?: string; modules?: readonly BootModule[] } = {}): void {
-    const elf = parseElf(image);
-    const commandLine = [`cpus=${this.cpus.length}`, options.commandLine ?? ''].join(' ').trim();
-    const plan = planPvhBoot(elf, this.#ram.size, { commandLine, modules: options.modules ?? [] });
-    this.#symbols = new SymbolTable(elf);
+  load(image: Uint8Array, options: LoadOptions = {}): FormatName {
+    const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
+    const machine = { ram: this.#ram.size, cpus: this.cpus.length };
+    const request = { ...machine, imageName, commandLine, initrd, modules };
+    const { format, plan } = planBoot(image, options.format, request);
+    this.#symbols = new SymbolTable(plan.elf ?? { symbols: [], sections: [] });
     for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
     this.#engine.flushCode();
     const first = this.cpus[0]!;
-    enterProtectedMode(first.state, plan.entry, plan.startInfo);
+    enterKernel(first.state, plan.entry);
     first.activity = 'running';
+    return format;
   }
 
   /** Bytes that arrive on the first serial port. */

@@ -13,8 +13,9 @@
 
 // The machine.
 export { type ElfFile, type ElfSymbol, parseElf } from '../emu/boot/elf.js';
+export type { FormatName } from '../emu/boot/formats.js';
 export { ImageError } from '../emu/boot/image-error.js';
-export type { BootModule } from '../emu/boot/pvh.js';
+export type { BootFile, BootModule } from '../emu/boot/plan.js';
 export { type Resolved, SymbolTable } from '../emu/boot/symbols.js';
 export { EXCEPTIONS, MSR, RFLAGS, VECTOR } from '../emu/cpu/architecture.js';
 export type { Vcpu } from '../emu/cpu/vcpu.js';
@@ -27,6 +28,7 @@ export {
   DEFAULT_RAM,
   DEFAULT_TURN,
   type Injection,
+  type LoadOptions,
   MAX_CPUS,
   Machine,
   type MachineOptions,

@@ -140,7 +140,8 @@ function identify(bytes: Uint8Array): [Image, 32 | 64] {
   return [image, bits];
 }
 
-function describeStart(bytes: Uint8Array): string {
+/** The first bytes of a file that is not what it should be, for a sentence. */
+export function describeStart(bytes: Uint8Array): string {
   if (bytes.length === 0) return 'an empty file';
   const start = bytes.subarray(0, 4);
   const isText = bytes

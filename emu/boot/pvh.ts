@@ -1,38 +1,27 @@
 /**
- * Loads an ELF64 image with a PVH note the way Xen's PVH protocol and QEMU's `-kernel` do it (Xen, docs/misc/pvh and
+ * ELF images with a PVH note, the way Xen's PVH protocol and QEMU's `-kernel` boot them (Xen, docs/misc/pvh and
  * xen/include/public/arch-x86/hvm/start_info.h).
  */
-import { type PhysAddr, phys } from '../memory/address.js';
-import { type ElfFile, type ElfSegment, PT } from './elf.js';
+import { flatProtectedMode } from '../cpu/reset.js';
+import type { ElfFile } from './elf.js';
 import { ImageError } from './image-error.js';
-
-/** A file handed to the guest beside the kernel, with a command line of its own. */
-export interface BootModule {
-  readonly bytes: Uint8Array;
-  readonly commandLine: string;
-}
-
-export interface BootPlan {
-  /** Where the first CPU starts, and what it finds in EBX. */
-  readonly entry: number;
-  readonly startInfo: PhysAddr;
-  /** What goes where in memory; later pieces do not overlap earlier ones. */
-  readonly pieces: readonly { readonly address: PhysAddr; readonly bytes: Uint8Array }[];
-}
+import type { ImageFile } from './image-file.js';
+import {
+  checkImage,
+  endOf,
+  HIGH_MEMORY_START,
+  InfoBlock,
+  memoryMap,
+  piecesOf,
+  placeDownwards,
+  segmentExtents,
+} from './placement.js';
+import type { BootPlan, BootRequest } from './plan.js';
 
 const NOTE_OWNER = 'Xen';
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 const START_MAGIC = 0x336e_c578;
 const START_VERSION = 1;
-const MEMORY_RAM = 1;
-const MEMORY_RESERVED = 2;
-
-/** Low memory ends here; above it are the extended BIOS data area and ROMs on a PC. */
-const LOW_MEMORY_END = 0x9_fc00;
-const HIGH_MEMORY_START = 0x10_0000;
-/** The start info and all it points to: one block, in low memory. */
-const INFO_ADDRESS = 0x9_0000;
-const PAGE = 4096;
 
 /** Sizes of the protocol's structures. */
 const SIZE = { startInfo: 56, module: 32, memory: 24 } as const;
@@ -45,106 +34,73 @@ export function pvhEntry(elf: ElfFile): number | undefined {
 }
 
 /**
- * @param ram bytes of RAM
+ * An initrd is the first module, without a command line, as QEMU has it. `cpus=N` is put before the command line.
  * @throws ImageError when the image has no PVH note, or it and its modules do not fit.
  */
-export function planPvhBoot(
-  elf: ElfFile,
-  ram: number,
-  options: { commandLine: string; modules: readonly BootModule[] },
-): BootPlan {
+export function planPvhBoot({ elf }: ImageFile, request: BootRequest): BootPlan {
+  const { ram } = request;
   const entry = pvhEntry(elf);
   if (entry === undefined)
     throw new ImageError('expected an ELF image with a PVH note (Xen, type 18), found none');
-  const segments = elf.segments.filter(({ type, memorySize }) => type === PT.LOAD && memorySize > 0n);
-  const pieces: { address: PhysAddr; bytes: Uint8Array }[] = [];
-  let imageEnd = HIGH_MEMORY_START;
-  for (const segment of segments) {
-    imageEnd = Math.max(imageEnd, loadedEnd(segment, ram));
-    pieces.push({ address: phys(Number(segment.physicalAddress)), bytes: segment.data });
-  }
-  if (!segments.some((segment) => contains(segment, entry))) {
-    throw new ImageError(`expected the PVH entry inside the image, found it at 0x${entry.toString(16)}`);
-  }
-  // Modules lie at the top of memory, where QEMU puts an initrd.
-  let top = ram;
-  const modules = options.modules.map(({ bytes, commandLine }) => {
-    top = Math.floor((top - bytes.length) / PAGE) * PAGE;
-    if (top < imageEnd) {
-      throw new ImageError(
-        `expected image and modules to fit into ${ram >> 20} MiB of RAM, they do not; give more with --ram`,
-      );
-    }
-    pieces.push({ address: phys(top), bytes });
-    return { address: top, size: bytes.length, commandLine };
-  });
-  pieces.push({ address: phys(INFO_ADDRESS), bytes: startInfo(ram, options.commandLine, modules) });
-  return { entry, startInfo: phys(INFO_ADDRESS), pieces };
+  const extents = segmentExtents(elf);
+  checkImage(extents, entry, ram);
+  const files = [
+    ...(request.initrd === undefined ? [] : [{ bytes: request.initrd.bytes, commandLine: undefined }]),
+    ...request.modules,
+  ];
+  const placed = placeDownwards(
+    files.map(({ bytes }) => bytes),
+    { from: Math.max(endOf(extents), HIGH_MEMORY_START), to: ram, ram },
+  );
+  const modules = placed.map(({ address, bytes }, index) => ({
+    address,
+    size: bytes.length,
+    commandLine: files[index]!.commandLine,
+  }));
+  const info = new InfoBlock();
+  const commandLine = `cpus=${request.cpus} ${request.commandLine}`.trim();
+  const startInfo = writeStartInfo(info, ram, commandLine, modules);
+  return {
+    pieces: [...piecesOf(extents), ...placed, info.piece],
+    entry: flatProtectedMode(entry, { rbx: startInfo }),
+    elf,
+  };
 }
 
-function loadedEnd(segment: ElfSegment, ram: number): number {
-  const end = segment.physicalAddress + segment.memorySize;
-  if (end > BigInt(ram)) {
-    const need = `0x${segment.physicalAddress.toString(16)}..0x${end.toString(16)}`;
-    throw new ImageError(`expected a segment within ${ram >> 20} MiB of RAM, found one at ${need}`);
-  }
-  if (segment.physicalAddress < BigInt(LOW_MEMORY_END) && end > BigInt(INFO_ADDRESS)) {
-    throw new ImageError('expected no segment over the boot information at 0x90000, found one');
-  }
-  return Number(end);
+interface PlacedModule {
+  readonly address: number;
+  readonly size: number;
+  readonly commandLine: string | undefined;
 }
 
-const contains = ({ physicalAddress, memorySize }: ElfSegment, address: number): boolean =>
-  BigInt(address) >= physicalAddress && BigInt(address) < physicalAddress + memorySize;
-
-function startInfo(
+/** @returns the address of hvm_start_info */
+function writeStartInfo(
+  info: InfoBlock,
   ram: number,
   commandLine: string,
-  modules: readonly { address: number; size: number; commandLine: string }[],
-): Uint8Array {
-  const map = [
-    { start: 0, end: LOW_MEMORY_END, type: MEMORY_RAM },
-    { start: LOW_MEMORY_END, end: HIGH_MEMORY_START, type: MEMORY_RESERVED },
-    { start: HIGH_MEMORY_START, end: ram, type: MEMORY_RAM },
-  ];
-  const texts = [commandLine, ...modules.map((module) => module.commandLine)].map((text) =>
-    Buffer.from(`${text}\0`),
-  );
-  const modulesAt = SIZE.startInfo;
-  const mapAt = modulesAt + SIZE.module * modules.length;
-  const textsAt = mapAt + SIZE.memory * map.length;
-  const block = Buffer.alloc(textsAt + texts.reduce((sum, text) => sum + text.length, 0));
-  if (INFO_ADDRESS + block.length > LOW_MEMORY_END) {
-    throw new ImageError(
-      `expected command lines of ${LOW_MEMORY_END - INFO_ADDRESS} bytes at most, found ${block.length}`,
-    );
-  }
-  const address = (offset: number): bigint => BigInt(INFO_ADDRESS + offset);
-  let textAt = textsAt;
-  const placeText = (text: Buffer): bigint => {
-    text.copy(block, textAt);
-    const placed = address(textAt);
-    textAt += text.length;
-    return placed;
-  };
-  block.writeUInt32LE(START_MAGIC, 0);
-  block.writeUInt32LE(START_VERSION, 4);
-  block.writeUInt32LE(modules.length, 12);
-  block.writeBigUInt64LE(modules.length > 0 ? address(modulesAt) : 0n, 16);
-  block.writeBigUInt64LE(placeText(texts[0]!), 24);
-  block.writeBigUInt64LE(address(mapAt), 40);
-  block.writeUInt32LE(map.length, 48);
+  modules: readonly PlacedModule[],
+): number {
+  const map = memoryMap(ram);
+  const start = info.reserve(SIZE.startInfo);
+  const list = info.reserve(SIZE.module * modules.length);
+  const ranges = info.reserve(SIZE.memory * map.length);
+  start.bytes.writeUInt32LE(START_MAGIC, 0);
+  start.bytes.writeUInt32LE(START_VERSION, 4);
+  start.bytes.writeUInt32LE(modules.length, 12);
+  start.bytes.writeBigUInt64LE(BigInt(modules.length > 0 ? list.address : 0), 16);
+  start.bytes.writeBigUInt64LE(BigInt(info.text(commandLine)), 24);
+  start.bytes.writeBigUInt64LE(BigInt(ranges.address), 40);
+  start.bytes.writeUInt32LE(map.length, 48);
   for (const [index, module] of modules.entries()) {
-    const at = modulesAt + SIZE.module * index;
-    block.writeBigUInt64LE(BigInt(module.address), at);
-    block.writeBigUInt64LE(BigInt(module.size), at + 8);
-    block.writeBigUInt64LE(placeText(texts[index + 1]!), at + 16);
+    const text = module.commandLine === undefined ? 0 : info.text(module.commandLine);
+    for (const [field, value] of [module.address, module.size, text].entries())
+      list.bytes.writeBigUInt64LE(BigInt(value), SIZE.module * index + 8 * field);
   }
-  for (const [index, { start, end, type }] of map.entries()) {
-    const at = mapAt + SIZE.memory * index;
-    block.writeBigUInt64LE(BigInt(start), at);
-    block.writeBigUInt64LE(BigInt(end - start), at + 8);
-    block.writeUInt32LE(type, at + 16);
+  for (const [index, range] of map.entries()) {
+    const at = SIZE.memory * index;
+    ranges.bytes.writeBigUInt64LE(BigInt(range.start), at);
+    ranges.bytes.writeBigUInt64LE(BigInt(range.end - range.start), at + 8);
+    ranges.bytes.writeUInt32LE(range.type, at + 16);
   }
-  return block;
+  return start.address;
 }

@@ -1,20 +1,49 @@
-/** The states a CPU starts in: as a PVH loader leaves it, and after a start-up IPI. */
-import { type CpuState, GPR, GPR_NAMES, type SegmentName } from '../engine/cpu-state.js';
+/** The states a CPU starts in: as a boot loader leaves it, and after a start-up IPI. */
+import {
+  type CpuState,
+  type DescriptorTable,
+  GPR,
+  GPR_NAMES,
+  type Gpr,
+  type SegmentName,
+} from '../engine/cpu-state.js';
 import { HFLAG } from '../engine/layout.js';
-import { RFLAGS } from './architecture.js';
+import { EFER, RFLAGS } from './architecture.js';
 
-const CR0_PE = 0x01n;
-const CR0_ET = 0x10n;
+const CR0 = { PE: 0x01n, ET: 0x10n, PG: 0x8000_0000n } as const;
+const CR4_PAE = 0x20n;
 
-/** Hidden parts of flat 32-bit segments and of real-mode ones (SDM 3A, "Segment Descriptors", 3.4.5). */
+/** Hidden parts of flat segments and of real-mode ones (SDM 3A, "Segment Descriptors", 3.4.5). */
 const FLAT_CODE_32 = 0x00cf_9b00;
-const FLAT_DATA_32 = 0x00cf_9300;
+const FLAT_CODE_64 = 0x00af_9b00;
+const FLAT_DATA = 0x00cf_9300;
 const REAL_CODE = 0x0000_9b00;
 const REAL_DATA = 0x0000_9300;
 
 const DATA_SEGMENTS: readonly SegmentName[] = ['es', 'ss', 'ds', 'fs', 'gs'];
 const MODE_BITS =
   HFLAG.CPL | HFLAG.INHIBIT_IRQ | HFLAG.CS32 | HFLAG.SS32 | HFLAG.ADDSEG | HFLAG.PE | HFLAG.LMA | HFLAG.CS64;
+
+/**
+ * The state in which a boot loader enters a kernel: flat segments, interrupts off, registers that are not named zero. The
+ * IDT is empty: an exception before the guest sets one up is a shutdown.
+ */
+export interface EntryState {
+  readonly entry: number;
+  readonly registers: Readonly<Partial<Record<Gpr, number>>>;
+  readonly selectors: { readonly code: number; readonly data: number };
+  readonly gdt: DescriptorTable;
+  /** Physical address of the tables of 64-bit mode; `undefined`: 32-bit protected mode, paging off. */
+  readonly pageTables?: number;
+}
+
+/** 32-bit protected mode with a GDT that the guest must not rely on, as PVH and multiboot have it. */
+export const flatProtectedMode = (entry: number, registers: EntryState['registers']): EntryState => ({
+  entry,
+  registers,
+  selectors: { code: 0x08, data: 0x10 },
+  gdt: { base: 0n, limit: 0xffff },
+});
 
 function clear(state: CpuState, cr0: bigint): void {
   for (const name of GPR_NAMES) state.setReg(GPR[name], 0n);
@@ -29,25 +58,32 @@ function clear(state: CpuState, cr0: bigint): void {
   state.exceptionDelivered();
 }
 
-/**
- * 32-bit protected mode, paging off, flat segments, interrupts off, EBX = start info (Xen's PVH boot protocol,
- * docs/misc/pvh). The IDT is empty: an exception before the guest sets one up is a shutdown.
- */
-export function enterProtectedMode(state: CpuState, entry: number, startInfo: number): void {
-  clear(state, CR0_PE | CR0_ET);
+/** Puts a CPU at a kernel's entry. */
+export function enterKernel(
+  state: CpuState,
+  { entry, registers, selectors, gdt, pageTables }: EntryState,
+): void {
+  const isLong = pageTables !== undefined;
+  clear(state, CR0.PE | CR0.ET);
+  state.setTable('gdt', gdt);
   state.setTable('idt', { base: 0n, limit: 0 });
-  state.setSegment('cs', { selector: 0x08, base: 0n, limit: 0xffff_ffff, flags: FLAT_CODE_32 });
-  for (const name of DATA_SEGMENTS) {
-    state.setSegment(name, { selector: 0x10, base: 0n, limit: 0xffff_ffff, flags: FLAT_DATA_32 });
+  state.setFlatSegment('cs', selectors.code, isLong ? FLAT_CODE_64 : FLAT_CODE_32);
+  for (const name of DATA_SEGMENTS) state.setFlatSegment(name, selectors.data, FLAT_DATA);
+  const long = isLong ? HFLAG.LMA | HFLAG.CS64 : 0;
+  state.hflags = (state.hflags & ~MODE_BITS) | HFLAG.PE | HFLAG.CS32 | HFLAG.SS32 | long;
+  if (isLong) {
+    state.setCr(0, CR0.PE | CR0.ET | CR0.PG);
+    state.setCr(3, BigInt(pageTables));
+    state.setCr(4, CR4_PAE);
+    state.efer = EFER.LME | EFER.LMA;
   }
-  state.hflags = (state.hflags & ~MODE_BITS) | HFLAG.PE | HFLAG.CS32 | HFLAG.SS32;
-  state.setReg(GPR.rbx, BigInt(startInfo));
+  for (const [name, value] of Object.entries(registers)) state.setReg(GPR[name as Gpr], BigInt(value));
   state.rip = BigInt(entry);
 }
 
 /** Real mode at vector * 4 KiB (SDM 3A, "Typical MP Initialization", 9.4.4: CS = VV00H, IP = 0). */
 export function enterRealMode(state: CpuState, vector: number): void {
-  clear(state, CR0_ET);
+  clear(state, CR0.ET);
   state.setTable('idt', { base: 0n, limit: 0xffff });
   state.setSegment('cs', {
     selector: vector << 8,

@@ -1,18 +1,21 @@
 /** `unwindlab boot`: runs a guest with its serial console on stdout and takes its exit status. */
 import { Command } from 'commander';
+import type { FormatName } from '../../emu/boot/formats.js';
 import type { Machine, Outcome } from '../../emu/machine.js';
-import { addRunOptions, type GuestOptions, guestRun } from './guest-options.js';
+import { addRunOptions, formatOption, type GuestOptions, guestRun } from './guest-options.js';
 import { endingOf, finish } from './outcome.js';
 import { runGuest } from './run-guest.js';
 
 interface BootOptions extends GuestOptions {
   json?: boolean;
+  format?: FormatName;
 }
 
 export function bootCommand(): Command {
   return addRunOptions(
     new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
   )
+    .addOption(formatOption())
     .option('--json', 'one JSON object at the end instead: console text, outcome, instructions')
     .addHelpText('after', STATUS_HELP)
     .action(boot);
@@ -27,7 +30,7 @@ Exit status: 0 power-off; odd: the guest's, (value << 1) | 1 for a value written
 
 async function boot(image: string, options: BootOptions): Promise<void> {
   const collected: Buffer[] = [];
-  await runGuest(guestRun(image, options), {
+  await runGuest(guestRun(image, options, options.format), {
     console: (bytes) => {
       if (options.json) collected.push(bytes);
       else process.stdout.write(bytes);

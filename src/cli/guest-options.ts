@@ -1,5 +1,6 @@
 /** The options that all commands which run a guest share, and their reading. */
 import { type Command, Option } from 'commander';
+import { FORMAT_NAMES, type FormatName } from '../../emu/boot/formats.js';
 import {
   DEFAULT_BUDGET,
   DEFAULT_RAM,
@@ -15,6 +16,7 @@ import { UsageError } from './errors.js';
 
 interface RawOptions {
   module: string[];
+  initrd?: string;
   append: string;
   cpus: number;
   ram: number;
@@ -82,9 +84,10 @@ export function addGuestOptions(command: Command): Command {
   const options = [
     option(
       '-m, --module <file[,args]>',
-      'a program for the kernel, such as @hello; may be repeated',
+      'a program for the kernel, such as @hello, or a file for a multiboot one; may be repeated',
       collect,
     ).default([], 'none'),
+    new Option('--initrd <file>', "Linux's initial RAM disk; for other kernels the first module"),
     new Option('--append <text>', 'kernel command line').default('', 'empty'),
     option('--cpus <n>', `CPUs, ${CPUS.range}`, number('--cpus', CPUS)).default(1),
     option('--ram <size>', `RAM, ${RAM.range}`, number('--ram', RAM, BINARY)).default(DEFAULT_RAM, '64M'),
@@ -95,7 +98,10 @@ export function addGuestOptions(command: Command): Command {
       number('--budget', BUDGET, DECIMAL),
     ).default(DEFAULT_BUDGET, '10G'),
   ];
-  command.argument('<image>', 'kernel: an ELF file with a PVH note, or @kernel, the one of this package');
+  command.argument(
+    '<image>',
+    'kernel: a Linux bzImage, a multiboot image or an ELF file with a PVH note; or @kernel, the one of this package',
+  );
   for (const each of options) command.addOption(each);
   return command;
 }
@@ -106,9 +112,20 @@ export const addRunOptions = (command: Command): Command =>
     .option('--record <file>', 'write the schedule and the events of the run there, for unwindlab replay')
     .option('--check-determinism', 'run the guest twice and compare the two runs');
 
-export function guestRun(image: string, raw: RawOptions): GuestRun {
+/** For commands whose output has no formats of its own. */
+export const formatOption = (): Option =>
+  new Option('--format <format>', "boot protocol; default: the image's own").choices(FORMAT_NAMES);
+
+/** @param format the boot protocol; undefined: the image's own */
+export function guestRun(image: string, raw: RawOptions, format?: FormatName): GuestRun {
   return {
-    files: { image, modules: raw.module, commandLine: raw.append },
+    files: {
+      image,
+      modules: raw.module,
+      ...(raw.initrd !== undefined && { initrd: raw.initrd }),
+      commandLine: raw.append,
+      ...(format !== undefined && { format }),
+    },
     options: { cpus: raw.cpus, ram: raw.ram, turn: raw.turn },
     budget: raw.budget,
     record: raw.record,

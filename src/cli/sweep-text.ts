@@ -1,5 +1,5 @@
 /** The end of a sweep in words: what was done so that it can be checked by adding up, and the verdict. */
-import { formatSchedule, type GuestSpec } from '../schedule/schedule.js';
+import { fileNames, formatSchedule, type GuestSpec } from '../schedule/schedule.js';
 import type { Injection, Question } from '../sweep/question.js';
 import { breachesOf, isVain, type SweepReport, scheduleOf, unitsIn, verdictOf } from '../sweep/report.js';
 import type { Breach, LevelCounts } from '../sweep/tally.js';
@@ -93,8 +93,9 @@ function injectionName(injection: Injection): string {
   return injection.kind === 'call' ? `call of ${injection.symbol}` : injection.kind;
 }
 
-function guestName({ image, modules, commandLine, cpus, patches }: GuestSpec): string {
-  const words = [image.name, ...modules.map(({ name }) => name)];
+function guestName(guest: GuestSpec): string {
+  const { commandLine, cpus, patches } = guest;
+  const words = fileNames(guest);
   if (commandLine !== '') words.push(`"${commandLine}"`);
   if (cpus > 1) words.push(`${cpus} CPUs`);
   if (patches.length > 0) words.push(`${patches.length} patched site${patches.length === 1 ? '' : 's'}`);

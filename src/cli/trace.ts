@@ -1,5 +1,6 @@
 /** `unwindlab trace`: runs a guest and prints its system calls as strace does. */
 import { Command } from 'commander';
+import type { FormatName } from '../../emu/boot/formats.js';
 import { RunningKernel } from '../lab/kernel.js';
 import { CallStacks, observeCalls } from '../lab/syscalls.js';
 import { jsonLine } from '../trace/json.js';
@@ -9,7 +10,7 @@ import { FilterError, syscallFilter } from '../trace/strace-filter.js';
 import { StraceSummary } from '../trace/strace-summary.js';
 import type { CallEvent } from '../trace/syscalls.js';
 import { UsageError } from './errors.js';
-import { addRunOptions, type GuestOptions, guestRun, withWord } from './guest-options.js';
+import { addRunOptions, formatOption, type GuestOptions, guestRun, withWord } from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
@@ -20,6 +21,7 @@ interface TraceOptions extends GuestOptions {
   stackTrace?: boolean;
   output?: string;
   json?: boolean;
+  format?: FormatName;
 }
 
 export function traceCommand(): Command {
@@ -37,6 +39,7 @@ export function traceCommand(): Command {
     )
     .option('-o, --output <file>', 'write there instead of stderr')
     .option('--json', 'one object a line')
+    .addOption(formatOption())
     .addHelpText(
       'after',
       '\nThe console of the guest is on stdout. -k gives the kernel trace=ftrace unless --append says otherwise.\n',
@@ -86,7 +89,7 @@ function writerFor(options: TraceOptions, shown: (name: string) => boolean): Wri
 async function traceCalls(image: string, options: TraceOptions): Promise<void> {
   const shown = filterOf(options.expression);
   const append = options.stackTrace ? withWord(options.append, 'trace=ftrace') : options.append;
-  const run = guestRun(image, { ...options, append });
+  const run = guestRun(image, { ...options, append }, options.format);
   const output = openOutput(options.output, process.stderr);
   const writer = writerFor(options, shown);
   const put = (event: CallEvent, stack: readonly Location[] = []): void => {

@@ -4,7 +4,7 @@
  */
 import type { Machine, Outcome } from '../../emu/machine.js';
 import { applyChoice } from '../schedule/apply.js';
-import { type Choice, formatSchedule, type Schedule } from '../schedule/schedule.js';
+import { type Choice, fileNames, formatSchedule, type Schedule } from '../schedule/schedule.js';
 import type { MonitorPlugin } from '../sweep/monitor.js';
 import type { CodeReader } from './code-reader.js';
 import { Recorder } from './recorder.js';
@@ -138,8 +138,8 @@ const ENDS: Readonly<Record<Outcome['kind'], string>> = {
 const endText = (outcome: Outcome | undefined): string => ENDS[outcome?.kind ?? 'budget'];
 
 function guestText({ guest }: Schedule): string {
-  const { image, modules, commandLine, cpus, patches } = guest;
-  const words = [image.name, ...modules.map(({ name }) => name)];
+  const { commandLine, cpus, patches } = guest;
+  const words = fileNames(guest);
   if (commandLine !== '') words.push(`"${commandLine}"`);
   words.push(`${cpus} CPU${cpus === 1 ? '' : 's'}`);
   for (const { at } of patches) words.push(`patched at ${at}`);

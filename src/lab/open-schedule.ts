@@ -27,12 +27,22 @@ export const guestSpecOf = (
 
 /** The same for files that have been read. */
 export function specOf(
-  { image, modules, commandLine }: GuestInput,
+  { image, modules, initrd, commandLine, format }: GuestInput,
   { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
   patches: readonly PatchText[] = [],
 ): GuestSpec {
   const pin = ({ name, bytes }: InputFile): PinnedFile => ({ name, digest: digestOf(bytes) });
-  return { image: pin(image), modules: modules.map(pin), commandLine, cpus, ram, turn, patches };
+  return {
+    image: pin(image),
+    modules: modules.map(pin),
+    ...(initrd !== undefined && { initrd: pin(initrd) }),
+    commandLine,
+    ...(format !== undefined && { format }),
+    cpus,
+    ram,
+    turn,
+    patches,
+  };
 }
 
 /**
@@ -44,10 +54,17 @@ export async function openSchedule(
   from: Schedule | GuestSpec,
   { console }: Pick<MachineOptions, 'console'> = {},
 ): Promise<LoadedGuest> {
-  const { image, modules, commandLine, cpus, ram, turn, patches, drained } =
+  const { image, modules, initrd, commandLine, format, cpus, ram, turn, patches, drained } =
     'guest' in from ? from.guest : from;
-  const input = readGuest({ image: image.name, modules: modules.map(({ name }) => name), commandLine });
+  const input = readGuest({
+    image: image.name,
+    modules: modules.map(({ name }) => name),
+    ...(initrd !== undefined && { initrd: initrd.name }),
+    commandLine,
+    ...(format !== undefined && { format }),
+  });
   expectPinned(image, input.image);
+  if (initrd !== undefined) expectPinned(initrd, input.initrd!);
   for (const [index, module] of modules.entries()) expectPinned(module, input.modules[index]!);
   const patched = { ...input.image, bytes: await withPatches(input.image, patches) };
   const guest = loadGuest({ ...input, image: patched }, { cpus, ram, turn, ...(console && { console }) });

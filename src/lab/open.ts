@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseElf } from '../../emu/boot/elf.js';
+import type { FormatName } from '../../emu/boot/formats.js';
 import { ImageError } from '../../emu/boot/image-error.js';
-import type { BootModule } from '../../emu/boot/pvh.js';
 import { SymbolTable } from '../../emu/boot/symbols.js';
 import { Machine, type MachineOptions } from '../../emu/machine.js';
 import type { NamedImage } from '../asm/code.js';
@@ -19,7 +19,10 @@ export interface GuestFiles {
   readonly image: string;
   /** Each `FILE` or `FILE,ARGS`; ARGS become the program's arguments. */
   readonly modules?: readonly string[];
+  readonly initrd?: string;
   readonly commandLine?: string;
+  /** The boot protocol; default: the image's own. */
+  readonly format?: FormatName;
 }
 
 /** A file's contents with what the user called it. */
@@ -33,7 +36,9 @@ export interface InputFile {
 export interface GuestInput {
   readonly image: InputFile;
   readonly modules: readonly InputFile[];
+  readonly initrd?: InputFile;
   readonly commandLine: string;
+  readonly format?: FormatName;
 }
 
 export interface LoadedGuest {
@@ -50,32 +55,40 @@ export const openGuest = (files: GuestFiles, options: MachineOptions): LoadedGue
   loadGuest(readGuest(files), options);
 
 /** @throws FileError */
-export function readGuest({ image, modules = [], commandLine = '' }: GuestFiles): GuestInput {
+export function readGuest({ image, modules = [], initrd, commandLine = '', format }: GuestFiles): GuestInput {
   const read = (name: string, file: string): InputFile => ({ name, bytes: readInput(file) });
   return {
     image: read(image, image),
     modules: modules.map((argument) => read(argument, splitModule(argument)[0])),
+    ...(initrd !== undefined && { initrd: read(initrd, initrd) }),
     commandLine,
+    ...(format !== undefined && { format }),
   };
 }
 
-/** A machine with the guest in it. @throws what `openGuest` throws, but FileError */
-export function loadGuest({ image, modules, commandLine }: GuestInput, options: MachineOptions): LoadedGuest {
-  const programs = new Map<string, NamedImage>();
-  const bootModules = modules.map((module): BootModule => {
-    const [file, args] = splitModule(module.name);
-    const name = programName(file);
-    programs.set(name, parseImage(file, module.bytes));
-    return { bytes: module.bytes, commandLine: args === '' ? name : `${name} ${args}` };
+/**
+ * A machine with the guest in it. The modules of a PVH image are programs and must be ELF files; other kernels are given any files.
+ * @throws what `openGuest` throws, but FileError
+ */
+export function loadGuest({ image, modules, ...files }: GuestInput, options: MachineOptions): LoadedGuest {
+  const named = modules.map(({ name, bytes }) => {
+    const [file, args] = splitModule(name);
+    const program = programName(file);
+    return { file, bytes, program, commandLine: args === '' ? program : `${program} ${args}` };
   });
   const machine = new Machine(options);
   try {
-    named(image.name, () => machine.load(image.bytes, { commandLine, modules: bootModules }));
+    const format = naming(image.name, () =>
+      machine.load(image.bytes, { ...files, name: image.name, modules: named }),
+    );
+    const programs = new Map<string, NamedImage>();
+    if (format === 'pvh')
+      for (const { file, bytes, program } of named) programs.set(program, parseImage(file, bytes));
+    return { machine, program: (name) => programs.get(name) };
   } catch (error) {
     machine.close();
     throw error;
   }
-  return { machine, program: (name) => programs.get(name) };
 }
 
 /** An image and its names, from a file. @throws FileError, ImageError naming the file. */
@@ -83,8 +96,8 @@ export const openImage = (file: string): NamedImage => parseImage(file, readInpu
 
 /** @throws ImageError naming the file */
 export function parseImage(file: string, bytes: Uint8Array): NamedImage {
-  const elf = named(file, () => parseElf(bytes));
-  return { file: elf, symbols: named(file, () => new SymbolTable(elf)) };
+  const elf = naming(file, () => parseElf(bytes));
+  return { file: elf, symbols: naming(file, () => new SymbolTable(elf)) };
 }
 
 /** The name that a program's task has: the file's, without its folder and `.elf`. */
@@ -125,7 +138,7 @@ export function reasonOf(error: unknown): string {
 }
 
 /** Puts the file's name before what is wrong with it. */
-function named<T>(file: string, body: () => T): T {
+function naming<T>(file: string, body: () => T): T {
   try {
     return body();
   } catch (error) {

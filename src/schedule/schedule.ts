@@ -6,6 +6,7 @@
  *         do=183920,nmi:0,4012 end=user:187932#0123456789abcdef
  */
 
+import { FORMAT_NAMES, type FormatName, isFormatName } from '../../emu/boot/formats.js';
 import { MAX_CPUS, MAX_RAM, MAX_TURN, MIN_RAM } from '../../emu/machine.js';
 
 /** One decision. They are taken in order; each begins where the one before it has ended. */
@@ -45,7 +46,10 @@ export interface GuestSpec {
   readonly image: PinnedFile;
   /** Each name `FILE` or `FILE,ARGS`. */
   readonly modules: readonly PinnedFile[];
+  readonly initrd?: PinnedFile;
   readonly commandLine: string;
+  /** The boot protocol; undefined: the image's own. */
+  readonly format?: FormatName;
   readonly cpus: number;
   /** Bytes. */
   readonly ram: number;
@@ -55,6 +59,10 @@ export interface GuestSpec {
   /** The host takes the tracers' records as they are committed, and gives their room back; otherwise the rings fill up. */
   readonly drained?: boolean;
 }
+
+/** The names of a guest's files, its kernel's first. */
+export const fileNames = ({ image, initrd, modules }: GuestSpec): string[] =>
+  [image, ...(initrd === undefined ? [] : [initrd]), ...modules].map(({ name }) => name);
 
 /** How the run ended. */
 export interface ScheduleEnd {
@@ -88,7 +96,9 @@ export function formatSchedule({ guest, choices, end, breaks }: Schedule): strin
   const words: (readonly [string, string])[] = [
     ['image', formatPinned(guest.image)],
     ...guest.modules.map((module) => ['module', formatPinned(module)] as const),
+    ...(guest.initrd === undefined ? [] : [['initrd', formatPinned(guest.initrd)] as const]),
     ...(guest.commandLine === '' ? [] : [['append', guest.commandLine] as const]),
+    ...(guest.format === undefined ? [] : [['format', guest.format] as const]),
     ['cpus', String(guest.cpus)],
     ['ram', String(guest.ram)],
     ['turn', String(guest.turn)],
@@ -154,13 +164,19 @@ export function parseSchedule(line: string): Schedule {
     throw new ScheduleError(`expected a schedule of version ${VERSION}, found version ${version}`);
   const words = new Words(rest ?? '');
   const choices = words.one('do');
+  const initrd = words.optional('initrd');
+  const format = words.optional('format');
+  if (format !== undefined && !isFormatName(format))
+    throw new ScheduleError(`expected format ${FORMAT_NAMES.join(', ')}, found ${shortened(format)}`);
   const end = words.optional('end');
   const breaks = words.optional('breaks');
   const schedule: Schedule = {
     guest: {
       image: pinned(words.one('image')),
       modules: words.all('module').map(pinned),
+      ...(initrd !== undefined && { initrd: pinned(initrd) }),
       commandLine: words.optional('append') ?? '',
+      ...(format !== undefined && { format }),
       cpus: words.within('cpus', 1, MAX_CPUS),
       ram: words.within('ram', MIN_RAM, MAX_RAM, PAGE),
       turn: words.within('turn', 1, MAX_TURN),

@@ -2,6 +2,7 @@
  * Reports as files. What is read may come from another machine or a broken disk: its shape is checked, and its counts are added up
  * as docs/sweep.md says that they add up.
  */
+import { FORMAT_NAMES } from '../../emu/boot/formats.js';
 import { FORMAT, ReportError, type SweepReport, type UnitRange, unitsIn } from './report.js';
 import {
   COUNT,
@@ -30,7 +31,9 @@ const isHex = (value: unknown, digits: number): boolean =>
 const GUEST = objectOf({
   image: PINNED,
   modules: listOf(PINNED),
+  initrd: optional(PINNED),
   commandLine: TEXT,
+  format: optional(oneOf(...FORMAT_NAMES)),
   cpus: within(1, 8),
   ram: COUNT,
   turn: COUNT,

@@ -1,7 +1,7 @@
 /** Events outside of IA-32e mode: vector table in real mode, 8-byte gates in protected mode (SDM 3A, chapters 6 and 20). */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { RFLAGS } from '../../emu/cpu/architecture.js';
-import { enterProtectedMode, enterRealMode } from '../../emu/cpu/reset.js';
+import { enterKernel, enterRealMode, flatProtectedMode } from '../../emu/cpu/reset.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import { HFLAG } from '../../emu/engine/layout.js';
 import { phys } from '../../emu/memory/address.js';
@@ -106,7 +106,7 @@ describe('32-bit protected mode', () => {
 
   beforeEach(() => {
     const { state } = bare.cpu;
-    enterProtectedMode(state, AT.code, 0);
+    enterKernel(state, flatProtectedMode(AT.code, {}));
     bare.put64(
       AT.gdt,
       0n,
