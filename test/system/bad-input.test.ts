@@ -8,6 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { Machine, type Outcome } from '../../emu/machine.js';
 import { EXIT_STATUS } from '../../src/cli/errors.js';
+import { damaged, damages } from '../boot/damage.js';
 import { type Ended, KERNEL, program, Scratch, unwindlab } from './run.js';
 import { tinyImage } from './tiny-image.js';
 
@@ -28,40 +29,6 @@ const ENDS: readonly Outcome['kind'][] = [
   'hang',
   'bus-error',
 ];
-
-interface Damage {
-  /** Bytes that are left. */
-  readonly length: number;
-  /** Bits that are turned. */
-  readonly bits: readonly number[];
-}
-
-function damaged(file: Uint8Array, { length, bits }: Damage): Buffer {
-  const copy = Buffer.from(file.subarray(0, length));
-  for (const bit of bits) if (bit >> 3 < copy.length) copy[bit >> 3]! ^= 1 << (bit & 7);
-  return copy;
-}
-
-/** Half of the turned bits lie in the headers at the file's start and end, where most of them matter. */
-function damages(file: Uint8Array): fc.Arbitrary<Damage> {
-  const { length } = file;
-  const bit = fc.oneof(
-    fc.nat(8 * 512),
-    fc.nat(8 * 2048).map((back) => 8 * length - 1 - back),
-    fc.nat(8 * length - 1),
-    fc.nat(8 * length - 1),
-  );
-  return fc.oneof(
-    { weight: 1, arbitrary: fc.record({ length: fc.nat(length - 1), bits: fc.constant([]) }) },
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        length: fc.constant(length),
-        bits: fc.array(bit, { minLength: 1, maxLength: 8 }),
-      }),
-    },
-  );
-}
 
 /** How a run of these files ends, with its console. */
 function outcomeOf(
@@ -152,14 +119,14 @@ describe('files that are no images', () => {
   it.each([
     ['no such file', `${scratch.folder}/nothing`, EXIT_STATUS.io, /found no such file$/],
     ['a folder', scratch.folder, EXIT_STATUS.io, /found a folder$/],
-    ['a text file', text, EXIT_STATUS.badImage, /expected an ELF file .*, found text/],
+    ['a text file', text, EXIT_STATUS.badImage, /expected a Linux bzImage, .*, found text/],
     ['an empty file', empty, EXIT_STATUS.badImage, /found an empty file$/],
     ['a program of this host', process.execPath, EXIT_STATUS.badImage, /expected /],
     [
       'a guest program without a PVH note',
       program('hello'),
       EXIT_STATUS.badImage,
-      /with a PVH note .*, found none$/,
+      /found an ELF file that is none of them$/,
     ],
   ])('%s as the kernel', async (_, file, status, sentence) => {
     const ended = await unwindlab(['boot', file, '-m', '@hello']);
