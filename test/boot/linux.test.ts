@@ -1,7 +1,5 @@
 /** The Linux boot protocol, field by field against Documentation/arch/x86/boot.rst and zero-page.rst. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it, test } from 'vitest';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { GPR, GPR_NAMES } from '../../emu/engine/cpu-state.js';
@@ -11,6 +9,7 @@ import { phys } from '../../emu/memory/address.js';
 import { assemble } from '../../src/asm/keystone.js';
 import { refusalOf } from './damage.js';
 import { CODE_AT, type HeaderValues, linuxImage } from './linux-guest.js';
+import { packaged } from './packages.js';
 
 const MIB = 1 << 20;
 const HALT = Uint8Array.of(0xf4);
@@ -224,29 +223,20 @@ describe('refuses', () => {
   });
 });
 
-/** Where `scripts/fetch-package` puts Debian's packages. */
-const DEBIAN = join(tmpdir(), 'unwindlab-packages', 'boot');
-const named = (name: RegExp): string | undefined => {
-  try {
-    return readdirSync(DEBIAN).find((file) => name.test(file));
-  } catch {
-    return undefined;
-  }
-};
-const kernel = named(/^vmlinuz-.*-cloud-amd64$/);
-const memtest = named(/^memtest86\+x64\.bin$/);
+const kernel = packaged('boot', /^vmlinuz-.*-cloud-amd64$/);
+const memtest = packaged('boot', /^memtest86\+x64\.bin$/);
 
 describe.skipIf(kernel === undefined)(
   `Debian's kernel${kernel === undefined ? ' (skipped: not fetched)' : ''}`,
   () => {
     it('is placed where its header says, and its decompressor runs', () => {
-      const image = readFileSync(join(DEBIAN, kernel!));
+      const image = readFileSync(kernel!);
       const params = load(image, { commandLine: 'nokaslr' }, 256 * MIB);
       const { state } = machine.cpus[0]!;
       expect(state.rip).toBe(image.readBigUInt64LE(0x258) + 0x200n);
       expect(params.subarray(0x250, 0x26c)).toEqual(image.subarray(0x250, 0x26c));
       const tables = state.cr(3);
-      expect(machine.run({ budget: 1_000_000 })).toEqual({ kind: 'budget' });
+      expect(machine.run({ budget: 5_000_000 })).toEqual({ kind: 'budget' });
       const start = image.readBigUInt64LE(0x258);
       const end = start + BigInt(image.readUInt32LE(0x260));
       expect(state.rip > start && state.rip < end, `in the kernel's memory: ${state.rip.toString(16)}`).toBe(
@@ -268,7 +258,7 @@ describe.skipIf(memtest === undefined)(
           console += String.fromCharCode(byte);
         },
       });
-      machine.load(readFileSync(join(DEBIAN, memtest!)), { commandLine: 'console=ttyS0,115200' });
+      machine.load(readFileSync(memtest!), { commandLine: 'console=ttyS0,115200' });
       machine.run({ budget: 100_000_000 });
       expect(console).toContain('\x1b[2J');
     });

@@ -1,6 +1,7 @@
 /** The text of a schedule: all that can be written is read as what it was, and all else is refused in one sentence. */
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
+import { FORMAT_NAMES } from '../../emu/boot/formats.js';
 import {
   type Choice,
   formatSchedule,
@@ -55,9 +56,16 @@ const guest: fc.Arbitrary<GuestSpec> = fc
     ram: fc.integer({ min: 512, max: 524_288 }).map((pages) => pages * 4096),
     turn: fc.integer({ min: 1, max: 1_000_000_000 }),
     patches: fc.array(patch, { maxLength: 3 }),
+    initrd: fc.option(file, { nil: undefined }),
+    format: fc.option(fc.constantFrom(...FORMAT_NAMES), { nil: undefined }),
     drained: fc.boolean(),
   })
-  .map(({ drained, ...rest }) => (drained ? { ...rest, drained } : rest));
+  .map(({ initrd, format, drained, ...rest }) => ({
+    ...rest,
+    ...(initrd && { initrd }),
+    ...(format && { format }),
+    ...(drained && { drained }),
+  }));
 
 const end: fc.Arbitrary<ScheduleEnd> = fc.record({
   kind: fc.constantFrom('poweroff', 'triple-fault', 'stopped', 'user'),
@@ -91,6 +99,7 @@ describe('the line of a schedule', () => {
           modules: [],
           patches: [],
           image: { name: '@kernel', digest: undefined },
+          ...(wanted.initrd && { initrd: { name: 'disk', digest: undefined } }),
         };
         const line = formatSchedule({ guest: plain, choices: [] });
         expect(parseSchedule(`  ${line.replaceAll(' ', '\n  ')}\n`).guest).toEqual(plain);
@@ -128,6 +137,8 @@ const BAD: readonly (readonly [line: string, message: string])[] = [
   ['unwindlab/1 do=1', 'expected image= in the schedule, found none'],
   [`unwindlab/1 ${GUEST} do=1 do=2`, 'expected do= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 colour=red`, 'expected no colour= in a schedule, found one'],
+  [`unwindlab/1 ${GUEST} format=elf do=1`, 'expected format linux, multiboot, pvh, multiboot2, found "elf"'],
+  [`unwindlab/1 ${GUEST} initrd=a initrd=b do=1`, 'expected initrd= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 nonsense`, 'expected key=value, found "nonsense"'],
   [`unwindlab/1 ${GUEST} append="a do=1`, 'expected key=value, found "append=\\"a do=1"'],
   [`unwindlab/1 ${GUEST} append="\\q" do=1`, 'expected a quoted value, found "\\"\\\\q\\""'],
