@@ -17,11 +17,14 @@ export function bootCommand(): Command {
   )
     .addOption(formatOption())
     .option('--json', 'one JSON object at the end instead: console text, outcome, instructions')
-    .addHelpText('after', STATUS_HELP)
+    .addHelpText('after', HELP)
     .action(boot);
 }
 
-const STATUS_HELP = `
+const HELP = `
+Images: Linux bzImages, multiboot, multiboot 2 and ELF files with a PVH note; the format is found by looking at the file.
+For Linux give --initrd, not --module; docs/boot.md tells what each format is given.
+
 Exit status: 0 power-off; odd: the guest's, (value << 1) | 1 for a value written to port 0xf4;
 1 also when --check-determinism has found a difference;
 2 usage, 4 bad image, 6 no libunicorn, 8 triple fault, 10 budget spent, 12 guest hangs,

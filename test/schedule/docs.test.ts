@@ -49,7 +49,9 @@ it('has each word of the line', () => {
     guest: {
       image: { name: 'kernel', digest },
       modules: [{ name: 'program', digest }],
+      initrd: { name: 'disk', digest },
       commandLine: 'quiet',
+      format: 'pvh',
       cpus: 1,
       ram: 4 << 20,
       turn: 1,
