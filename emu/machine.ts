@@ -11,14 +11,18 @@ import type { BootFile, BootModule } from './boot/plan.js';
 import { SymbolTable } from './boot/symbols.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
+import { acpiTables, RSDP_ADDRESS } from './devices/acpi-tables.js';
+import { IOAPIC_BASE, IOAPIC_WINDOW, type IoInterrupt } from './devices/ioapic.js';
 import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
+import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
-import { type PowerEvent, powerDevices } from './devices/power.js';
-import { Uart, type UartState } from './devices/uart.js';
+import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
+import { Uart, type UartState, type UartWiring } from './devices/uart.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { ipiWord, portWord } from './event-words.js';
 import { EventBus, type EventKind, type MachineEvent } from './events.js';
+import { phys } from './memory/address.js';
 import { GuestMemory } from './memory/guest-memory.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
 
@@ -32,11 +36,19 @@ export const DEFAULT_TURN = 2000;
 const TURN_OF_ONE_CPU = 1_000_000;
 export const MAX_TURN = 1_000_000_000;
 export const DEFAULT_BUDGET = 10_000_000_000;
+/** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
+const HANG_ROUNDS = 100_000;
 const COM1 = 0x3f8;
 const USER_CPL = 3;
 const BROADCAST = 0xff;
 
+/** What stands around the CPUs: a serial port and the ways to power off, or all that a PC has (`docs/devices.md`). */
+export const MACHINE_KINDS = ['microvm', 'pc'] as const;
+export type MachineKind = (typeof MACHINE_KINDS)[number];
+
 export interface MachineOptions {
+  /** Default: microvm. */
+  readonly kind?: MachineKind;
   /** 1 to 8; default 1. */
   readonly cpus?: number;
   /** Bytes of RAM, a multiple of 4 KiB; default 64 MiB. */
@@ -86,6 +98,7 @@ export interface MachineSnapshot {
   readonly ram: RamSnapshot;
   readonly cpus: readonly VcpuSnapshot[];
   readonly uart: UartState;
+  readonly board: PcState | undefined;
   readonly events: ReturnType<EventBus['capture']>;
   readonly cursor: number;
   readonly turnEnd: number;
@@ -103,6 +116,7 @@ export class Machine {
   readonly #ram: HostMemory;
   readonly #engine: Engine;
   readonly #uart: Uart;
+  readonly #board: PcBoard | undefined;
   readonly #ports: PortBus;
   readonly #snapshots: SnapshotStore;
   readonly #breakpoints = new Map<bigint, BreakpointHandler[]>();
@@ -113,6 +127,8 @@ export class Machine {
   #turnEnd: number;
   #power: PowerEvent | undefined;
   #isClosed = false;
+  /** Rounds since a CPU last executed something. */
+  #idleRounds = 0;
   /** The CPU whose code the engine is running. */
   #active: Vcpu;
   /** The snapshot that translated code is known to agree with. */
@@ -154,18 +170,45 @@ export class Machine {
         send: (ipi) => this.#send(cpu, ipi),
         raiseNmi: () => cpu.raiseNmi(),
         changed: () => cpu.changed(),
+        endOfInterrupt: (vector) => this.#board?.ioApic.endOfInterrupt(vector),
       });
       return cpu;
     });
     this.#active = this.cpus[0]!;
-    this.#uart = new Uart(COM1, options.console ?? (() => {}));
-    this.#ports = new PortBus([this.#uart, ...powerDevices((event) => this.#powerEvent(event))]);
+    const print = options.console ?? (() => {});
+    const report = (event: PowerEvent): void => this.#powerEvent(event);
+    const board = options.kind === 'pc' ? this.#newBoard(print) : undefined;
+    this.#board = board;
+    this.#uart = board === undefined ? new Uart(COM1, print) : new Uart(COM1, print, uartWiring(board));
+    this.#ports = new PortBus(
+      board === undefined
+        ? [this.#uart, ...powerDevices(report, MICROVM_POWER)]
+        : [this.#uart, ...board.devices, ...powerDevices(report, PC_POWER)],
+    );
     this.#engine.mapMmio(APIC_DEFAULT_BASE, APIC_WINDOW, {
       read: (offset) => this.#active.apic.read(offset),
       write: (offset, _size, value) => this.#active.apic.write(offset, value),
     });
     this.#turn = cpus === 1 ? TURN_OF_ONE_CPU : turn;
     this.#turnEnd = this.#turn;
+  }
+
+  #newBoard(print: (byte: number) => void): PcBoard {
+    const first = this.cpus[0]!;
+    const board = new PcBoard({
+      now: () => this.#active.now,
+      changed: () => first.changed(),
+      deliver: (interrupt) => this.#deliverFromLine(interrupt),
+      powerOff: () => this.#powerEvent({ kind: 'poweroff' }),
+      debug: print,
+    });
+    this.#engine.mapMmio(IOAPIC_BASE, IOAPIC_WINDOW, {
+      read: (offset) => board.ioApic.read(offset),
+      write: (offset, _size, value) => board.ioApic.write(offset, value),
+    });
+    first.board = board;
+    first.apic.enterVirtualWireMode();
+    return board;
   }
 
   /** The names of the loaded image. @throws Error when none is loaded. */
@@ -191,11 +234,13 @@ export class Machine {
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
-    const machine = { ram: this.#ram.size, cpus: this.cpus.length };
+    const rsdp = this.#board === undefined ? undefined : RSDP_ADDRESS;
+    const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };
     const { format, plan } = planBoot(image, options.format, request);
     this.#symbols = new SymbolTable(plan.elf ?? { symbols: [], sections: [] });
     for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
+    if (rsdp !== undefined) this.memory.writePhysical(phys(rsdp), acpiTables(this.cpus.length));
     this.#engine.flushCode();
     const first = this.cpus[0]!;
     enterKernel(first.state, plan.entry);
@@ -244,6 +289,7 @@ export class Machine {
       this.#active = cpu;
       const { stop, spent } = cpu.runTo(this.#turnEnd, left);
       left -= spent;
+      if (spent > 0) this.#idleRounds = 0;
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
       this.#cursor++;
@@ -257,7 +303,7 @@ export class Machine {
     let start = this.#turnEnd;
     if (this.cpus.every((cpu) => cpu.idle)) {
       const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY) return false;
+      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return false;
       start = Math.max(start, wake);
       for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
     }
@@ -384,6 +430,7 @@ export class Machine {
       ram,
       cpus: this.cpus.map((cpu) => cpu.capture()),
       uart: this.#uart.capture(),
+      board: this.#board?.capture(),
       events: this.events.capture(),
       cursor: this.#cursor,
       turnEnd: this.#turnEnd,
@@ -401,6 +448,7 @@ export class Machine {
     else this.#engine.recentCodePages.clear();
     this.#settled = snapshot.ram;
     this.#uart.reinstate(snapshot.uart);
+    if (snapshot.board !== undefined) this.#board?.reinstate(snapshot.board);
     this.events.reinstate(snapshot.events);
     this.#cursor = snapshot.cursor;
     this.#turnEnd = snapshot.turnEnd;
@@ -457,12 +505,32 @@ export class Machine {
     }
   }
 
+  /** The I/O APIC's lowest-priority mode picks the CPU with the lowest task priority, the first of them (SDM 3A, 11.6.2.4). */
+  #deliverFromLine({ mode, vector, isLevel, destination }: IoInterrupt): void {
+    const targets = this.cpus.filter((cpu) => isDestination(cpu, cpu, destination));
+    if (mode === 'lowest') {
+      const lowest = Math.min(...targets.map((cpu) => cpu.apic.priority));
+      targets.find((cpu) => cpu.apic.priority === lowest)?.apic.accept(vector, isLevel);
+      return;
+    }
+    for (const cpu of targets) {
+      if (mode === 'fixed') cpu.apic.accept(vector, isLevel);
+      else if (mode === 'nmi') cpu.raiseNmi();
+      else cpu.init();
+    }
+  }
+
   /** Where code of the active CPU lies physically. */
   #codeAddress(address: bigint): number {
     const physical = this.memory.translate(this.#active.paging, address)?.physical ?? -1;
     return physical < this.memory.size ? physical : -1;
   }
 }
+
+const uartWiring = (board: PcBoard): UartWiring => ({
+  interrupt: (level) => board.setLine(LINE.serial, level),
+  waitsForRts: true,
+});
 
 function isDestination(from: Vcpu, to: Vcpu, destination: Ipi['destination']): boolean {
   if (destination === 'self') return to === from;

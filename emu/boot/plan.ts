@@ -14,6 +14,8 @@ export interface BootRequest {
   /** Bytes of RAM. */
   readonly ram: number;
   readonly cpus: number;
+  /** Where the ACPI tables begin, if there are any. */
+  readonly rsdp: number | undefined;
   /** What the user calls the image; multiboot kernels find it before their command line. */
   readonly imageName: string;
   readonly commandLine: string;

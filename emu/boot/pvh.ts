@@ -38,7 +38,7 @@ export function pvhEntry(elf: ElfFile): number | undefined {
  * @throws ImageError when the image has no PVH note, or it and its modules do not fit.
  */
 export function planPvhBoot({ elf }: ImageFile, request: BootRequest): BootPlan {
-  const { ram } = request;
+  const { ram, rsdp } = request;
   const entry = pvhEntry(elf);
   if (entry === undefined)
     throw new ImageError('expected an ELF image with a PVH note (Xen, type 18), found none');
@@ -59,7 +59,7 @@ export function planPvhBoot({ elf }: ImageFile, request: BootRequest): BootPlan 
   }));
   const info = new InfoBlock();
   const commandLine = `cpus=${request.cpus} ${request.commandLine}`.trim();
-  const startInfo = writeStartInfo(info, ram, commandLine, modules);
+  const startInfo = writeStartInfo(info, { ram, rsdp, commandLine, modules });
   return {
     pieces: [...piecesOf(extents), ...placed, info.piece],
     entry: flatProtectedMode(entry, { rbx: startInfo }),
@@ -73,13 +73,12 @@ interface PlacedModule {
   readonly commandLine: string | undefined;
 }
 
+interface StartInfo extends Pick<BootRequest, 'ram' | 'rsdp' | 'commandLine'> {
+  readonly modules: readonly PlacedModule[];
+}
+
 /** @returns the address of hvm_start_info */
-function writeStartInfo(
-  info: InfoBlock,
-  ram: number,
-  commandLine: string,
-  modules: readonly PlacedModule[],
-): number {
+function writeStartInfo(info: InfoBlock, { ram, rsdp = 0, commandLine, modules }: StartInfo): number {
   const map = memoryMap(ram);
   const start = info.reserve(SIZE.startInfo);
   const list = info.reserve(SIZE.module * modules.length);
@@ -89,6 +88,7 @@ function writeStartInfo(
   start.bytes.writeUInt32LE(modules.length, 12);
   start.bytes.writeBigUInt64LE(BigInt(modules.length > 0 ? list.address : 0), 16);
   start.bytes.writeBigUInt64LE(BigInt(info.text(commandLine)), 24);
+  start.bytes.writeBigUInt64LE(BigInt(rsdp), 32);
   start.bytes.writeBigUInt64LE(BigInt(ranges.address), 40);
   start.bytes.writeUInt32LE(map.length, 48);
   for (const [index, module] of modules.entries()) {

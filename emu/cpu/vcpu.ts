@@ -4,6 +4,7 @@
  * at which something can become pending.
  */
 import type { LocalApic } from '../devices/local-apic.js';
+import type { Board } from '../devices/pc-board.js';
 import type { RunEnd } from '../engine/client.js';
 import { RFLAGS, VECTOR } from './architecture.js';
 import { Core } from './core.js';
@@ -37,6 +38,8 @@ const CS_CODE_STI = 0xfb;
 export class Vcpu extends Core {
   /** Set by the machine right after construction. */
   apic!: LocalApic;
+  /** What stands beside the local APIC, at the first CPU of a PC; set like it. */
+  board: Board | undefined;
   activity: Activity = 'wait-for-sipi';
   nmiPending = false;
   /** The exception whose delivery ended in a shutdown. */
@@ -92,17 +95,37 @@ export class Vcpu extends Core {
     return (this.state.systemFlags & RFLAGS.IF) !== 0;
   }
 
+  /** The 8259s ask for an interrupt, and LINT0 lets them. */
+  get #external(): boolean {
+    return this.board?.intr === true && this.apic.takesExternal;
+  }
+  get #interruptPending(): boolean {
+    return this.apic.pendingVector() >= 0 || this.#external;
+  }
+
   /** Whether something pending wakes a halted CPU. */
   get #wakes(): boolean {
     if (this.nmiPending && !this.state.nmiBlocked) return true;
-    return this.#interruptible && this.apic.pendingVector() >= 0;
+    return this.#interruptible && this.#interruptPending;
+  }
+
+  /** When a clock beside this CPU has something to do next. */
+  get #deadline(): number {
+    const { board } = this;
+    return board === undefined ? this.apic.deadline : Math.min(this.apic.deadline, board.deadline);
+  }
+  /** Lets the clocks beside this CPU do what is due. */
+  #advance(): void {
+    this.apic.advance(this.time);
+    this.board?.advance(this.time);
+    this.settlePerf();
   }
 
   /** When a CPU that is not running will wake without help from outside; infinity: never. */
   get wakesAt(): number {
-    return this.activity === 'halted' && this.#interruptible
-      ? this.apic.timerInterruptAt
-      : Number.POSITIVE_INFINITY;
+    if (this.activity !== 'halted' || !this.#interruptible) return Number.POSITIVE_INFINITY;
+    const timer = this.apic.timerInterruptAt;
+    return this.board === undefined ? timer : Math.min(timer, this.board.deadline);
   }
 
   /** Whether the CPU can do anything without help from outside before its APIC's deadline. */
@@ -121,11 +144,10 @@ export class Vcpu extends Core {
         this.stopRequested = false;
         return { stop: 'requested', spent };
       }
-      this.apic.advance(this.time);
-      this.settlePerf();
+      this.#advance();
       if (this.activity !== 'running') {
         if (this.activity !== 'halted' || !this.#wakes) {
-          this.time = Math.min(until, Math.max(this.apic.deadline, this.time + 1));
+          this.time = Math.min(until, Math.max(this.#deadline, this.time + 1));
           continue;
         }
         this.activity = 'running';
@@ -133,7 +155,7 @@ export class Vcpu extends Core {
       if (spent >= budget) return { stop: 'budget', spent };
       const waiting = this.#deliverPending();
       if (this.#isShutdown()) return { stop: 'shutdown', spent };
-      const horizon = Math.min(until, this.apic.deadline) - this.time;
+      const horizon = Math.min(until, this.#deadline) - this.time;
       const limit = Math.max(Math.min(horizon, budget - spent, this.perf.deadline - this.retired), 1);
       const { end, executed } = waiting ? this.#executeHolding(limit) : this.#execute(limit);
       spent += executed;
@@ -148,8 +170,7 @@ export class Vcpu extends Core {
 
   /** Delivers what is pending and may be taken at the present boundary; executes nothing. @returns a shutdown that came of it. */
   deliver(): VcpuStop | undefined {
-    this.apic.advance(this.time);
-    this.settlePerf();
+    this.#advance();
     if (this.activity === 'halted' && this.#wakes) this.activity = 'running';
     if (this.activity === 'running') this.#deliverPending();
     return this.#isShutdown() ? 'shutdown' : undefined;
@@ -162,12 +183,11 @@ export class Vcpu extends Core {
 
   /** Whether an event would be delivered at the present boundary, before the next instruction. */
   get takesEvent(): boolean {
-    this.apic.advance(this.time);
-    this.settlePerf();
+    this.#advance();
     const { state } = this;
     if (this.activity !== 'running') return this.activity === 'halted' && this.#wakes;
     if (this.#takesNmi) return true;
-    return !state.shadow && this.#interruptible && this.apic.pendingVector() >= 0;
+    return !state.shadow && this.#interruptible && this.#interruptPending;
   }
 
   /** The breakpoint that has ended the last run is met again by the next one, for who has come to watch since. */
@@ -218,17 +238,24 @@ export class Vcpu extends Core {
       this.events.emit({ kind: 'nmi', cpu: this.index, time: this.time, rip: state.rip }, 0, state.rip);
       this.raise({ vector: VECTOR.NMI, kind: 'nmi' });
     }
-    const vector = this.apic.pendingVector();
-    if (vector < 0 || this.#isShutdown()) return this.nmiPending;
+    const requested = this.apic.pendingVector();
+    if ((requested < 0 && !this.#external) || this.#isShutdown()) return this.nmiPending;
     if (state.shadow || !this.#interruptible) return true;
-    this.apic.acknowledge(vector);
+    const vector = this.#acknowledge(requested);
     this.events.emit(
       { kind: 'interrupt', cpu: this.index, time: this.time, vector, rip: state.rip },
       vector,
       state.rip,
     );
     this.raise({ vector, kind: 'external' });
-    return this.nmiPending || this.apic.pendingVector() >= 0;
+    return this.nmiPending || this.#interruptPending;
+  }
+
+  /** The local APIC's own requests come before those of the 8259s. @returns the vector */
+  #acknowledge(requested: number): number {
+    if (requested < 0) return this.board!.acknowledge();
+    this.apic.acknowledge(requested);
+    return requested;
   }
 
   /**

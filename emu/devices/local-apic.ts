@@ -39,6 +39,8 @@ const LVT_MASKED = 1 << 16;
 const LVT_PERIODIC = 1 << 17;
 const SVR_ENABLED = 1 << 8;
 const DELIVERY_NMI = 4;
+const DELIVERY_EXTERNAL = 7;
+const DELIVERY_SHIFT = 8;
 /** Destination format: the flat model; in the cluster model, the cluster number that names all. */
 const DFR_FLAT = 0xf;
 const ALL_CLUSTERS = 0xf;
@@ -74,12 +76,15 @@ export interface LocalApicWires {
   raiseNmi(): void;
   /** Something changed that bears on when the CPU must look again. */
   changed(): void;
+  /** A level-triggered interrupt has been ended: the I/O APIC may send it again. */
+  endOfInterrupt?(vector: number): void;
 }
 
 export interface LocalApicState {
   readonly registers: readonly (readonly [number, number])[];
   readonly irr: Uint32Array;
   readonly isr: Uint32Array;
+  readonly tmr: Uint32Array;
   readonly deadline: number;
   readonly enabled: boolean;
   readonly errors: number;
@@ -91,6 +96,8 @@ export class LocalApic {
   readonly #registers = new Map<number, number>();
   readonly #irr = new Uint32Array(8);
   readonly #isr = new Uint32Array(8);
+  /** Which requests were level-triggered. */
+  readonly #tmr = new Uint32Array(8);
   /** When the timer fires next, in nanoseconds. */
   #deadline = Number.POSITIVE_INFINITY;
   /** Software enable (bit 8 of the spurious-interrupt register). */
@@ -112,9 +119,21 @@ export class LocalApic {
     this.#registers.set(REG.svr, 0xff);
     this.#irr.fill(0);
     this.#isr.fill(0);
+    this.#tmr.fill(0);
     this.#deadline = Number.POSITIVE_INFINITY;
     this.#enabled = false;
     this.#errors = 0;
+  }
+
+  /** As firmware leaves it on the first CPU of a PC: what the 8259s ask for comes in at LINT0 ("virtual wire mode", MP Specification 1.4, 3.6.2.2). */
+  enterVirtualWireMode(): void {
+    this.#set(REG.lvtLint0, DELIVERY_EXTERNAL << DELIVERY_SHIFT);
+  }
+
+  /** Whether LINT0 is wired through to the processor. */
+  get takesExternal(): boolean {
+    const lvt = this.#get(REG.lvtLint0);
+    return (lvt & LVT_MASKED) === 0 && ((lvt >> DELIVERY_SHIFT) & 7) === DELIVERY_EXTERNAL;
   }
 
   /** When `advance` has something to do next. */
@@ -125,8 +144,7 @@ export class LocalApic {
   /** When the timer will raise an interrupt that the processor's priority lets through; infinity: it will not. */
   get timerInterruptAt(): number {
     const lvt = this.#get(REG.lvtTimer);
-    const taken =
-      this.#enabled && (lvt & LVT_MASKED) === 0 && (lvt & 0xff) >> 4 > this.#processorPriority() >> 4;
+    const taken = this.#enabled && (lvt & LVT_MASKED) === 0 && (lvt & 0xff) >> 4 > this.priority >> 4;
     return taken ? this.#deadline : Number.POSITIVE_INFINITY;
   }
 
@@ -144,9 +162,14 @@ export class LocalApic {
   }
 
   /** A fixed interrupt arrives; one that is already requested merges with it. */
-  accept(vector: number): void {
+  accept(vector: number, isLevel = false): void {
     if (vector < LOWEST_LEGAL_VECTOR) this.#error(ESR_RECEIVE_ILLEGAL);
-    else if (this.#enabled) this.#irr[vector >>> 5]! |= 1 << (vector & 31);
+    else if (this.#enabled) {
+      const bit = 1 << (vector & 31);
+      this.#irr[vector >>> 5]! |= bit;
+      if (isLevel) this.#tmr[vector >>> 5]! |= bit;
+      else this.#tmr[vector >>> 5]! &= ~bit;
+    }
     this.#wires.changed();
   }
 
@@ -161,14 +184,14 @@ export class LocalApic {
     const lvt = this.#get(REG.lvtPerformance);
     if ((lvt & LVT_MASKED) !== 0) return;
     this.#set(REG.lvtPerformance, lvt | LVT_MASKED);
-    if (((lvt >> 8) & 7) === DELIVERY_NMI) this.#wires.raiseNmi();
+    if (((lvt >> DELIVERY_SHIFT) & 7) === DELIVERY_NMI) this.#wires.raiseNmi();
     else this.accept(lvt & 0xff);
   }
 
   /** The vector to deliver next, or -1: the highest requested whose class is above the processor's priority (11.8.3.1). */
   pendingVector(): number {
     const vector = highest(this.#irr);
-    return vector >= 0 && vector >> 4 > this.#processorPriority() >> 4 ? vector : -1;
+    return vector >= 0 && vector >> 4 > this.priority >> 4 ? vector : -1;
   }
 
   /** The CPU takes the interrupt. */
@@ -186,7 +209,8 @@ export class LocalApic {
     return (cluster === ALL_CLUSTERS || cluster === own >> 4) && (own & destination & 0xf) !== 0;
   }
 
-  #processorPriority(): number {
+  /** The processor priority (11.8.3.1). */
+  get priority(): number {
     const task = this.#get(REG.tpr);
     const inService = Math.max(highest(this.#isr), 0);
     return task >> 4 >= inService >> 4 ? task : inService & 0xf0;
@@ -213,7 +237,7 @@ export class LocalApic {
       case REG.isr:
         return this.#isr[word]! >>> 0;
       case REG.tmr:
-        return 0;
+        return this.#tmr[word]! >>> 0;
       case REG.irr:
         return this.#irr[word]! >>> 0;
     }
@@ -223,7 +247,7 @@ export class LocalApic {
       case REG.version:
         return VERSION;
       case REG.ppr:
-        return this.#processorPriority();
+        return this.priority;
       case REG.currentCount: {
         if (this.#deadline === Number.POSITIVE_INFINITY) return 0;
         return Math.ceil((this.#deadline - this.#wires.now()) / this.#divisor) >>> 0;
@@ -237,7 +261,10 @@ export class LocalApic {
     switch (offset) {
       case REG.eoi: {
         const vector = highest(this.#isr);
-        if (vector >= 0) this.#isr[vector >>> 5]! &= ~(1 << (vector & 31));
+        if (vector < 0) break;
+        const bit = 1 << (vector & 31);
+        this.#isr[vector >>> 5]! &= ~bit;
+        if ((this.#tmr[vector >>> 5]! & bit) !== 0) this.#wires.endOfInterrupt?.(vector);
         break;
       }
       case REG.tpr:
@@ -310,6 +337,7 @@ export class LocalApic {
       registers: [...this.#registers],
       irr: this.#irr.slice(),
       isr: this.#isr.slice(),
+      tmr: this.#tmr.slice(),
       deadline: this.#deadline,
       enabled: this.#enabled,
       errors: this.#errors,
@@ -321,6 +349,7 @@ export class LocalApic {
     for (const [register, value] of state.registers) this.#registers.set(register, value);
     this.#irr.set(state.irr);
     this.#isr.set(state.isr);
+    this.#tmr.set(state.tmr);
     this.#deadline = state.deadline;
     this.#enabled = state.enabled;
     this.#errors = state.errors;

@@ -1,5 +1,5 @@
 /** The ways in which a guest ends its machine, as QEMU's PC and microvm have them. */
-import type { PortDevice } from './ports.js';
+import { FLOATING, type PortDevice } from './ports.js';
 
 /** How the guest ended the machine. */
 export type PowerEvent =
@@ -25,19 +25,31 @@ const I8042_RESET = 0xfe;
 /** Port 0xCF9: bit 2 is "reset CPU". */
 const RESET_CPU = 1 << 2;
 
-export function powerDevices(report: Report): PortDevice[] {
+/** What differs between machines. */
+export interface PowerPorts {
+  /** Where a write of SLP_EN powers off. */
+  readonly acpi: readonly number[];
+  /** What the keyboard controller's status port reads. */
+  readonly keyboardStatus: number;
+}
+
+/** ACPI's PM1a control register where QEMU's PCs have it, the newer and the older; and a controller whose buffers are both empty. */
+export const MICROVM_POWER: PowerPorts = { acpi: [0x604, 0xb004], keyboardStatus: 0 };
+/** The board has the newer one itself. There is no keyboard controller behind the reset line: a driver that looks for one finds nothing. */
+export const PC_POWER: PowerPorts = { acpi: [0xb004], keyboardStatus: FLOATING };
+
+export function powerDevices(report: Report, { acpi: acpiPorts, keyboardStatus }: PowerPorts): PortDevice[] {
   const acpi = (port: number): PortDevice =>
     writeOnly(port, 2, (_offset, value) => {
       if ((value & SLP_EN) !== 0) report({ kind: 'poweroff' });
     });
   return [
     writeOnly(0xf4, 4, (_offset, value) => report({ kind: 'debug-exit', value: value >>> 0 })),
-    acpi(0x604),
-    acpi(0xb004),
+    ...acpiPorts.map(acpi),
     {
       firstPort: 0x64,
       ports: 1,
-      read: () => 0, // both buffers empty
+      read: () => keyboardStatus,
       write: (_offset, value) => {
         if ((value & 0xff) === I8042_RESET) report({ kind: 'reset' });
       },

@@ -1,0 +1,116 @@
+/** What a PC has around its CPUs, wired together: interrupt controllers, timers, clock, PCI, ACPI. */
+import { AcpiPm } from './acpi-pm.js';
+import { TIMER_INPUT } from './acpi-tables.js';
+import { IoApic, type IoApicState, type IoInterrupt } from './ioapic.js';
+import { PciConfiguration, type PciState } from './pci.js';
+import { type PicState, Pics } from './pic.js';
+import { Pit, type PitState } from './pit.js';
+import type { PortDevice } from './ports.js';
+import { Rtc, type RtcState } from './rtc.js';
+
+/** Interrupt lines of an ISA bus (IBM PC/AT Technical Reference). */
+export const LINE = { timer: 0, serial: 4, clock: 8 } as const;
+const DEBUG_CONSOLE = 0xe9;
+
+/** What a board does at its first CPU, beside that CPU's local APIC. */
+export interface Board {
+  /** When `advance` has something to do next, in nanoseconds. */
+  readonly deadline: number;
+  advance(now: number): void;
+  /** The line from the 8259s to LINT0 is up. */
+  readonly intr: boolean;
+  /** Acknowledges what it is up for. @returns the vector */
+  acknowledge(): number;
+}
+
+export interface PcWires {
+  /** The machine's time, in nanoseconds. */
+  now(): number;
+  /** `deadline` or `intr` has changed. */
+  changed(): void;
+  /** From the I/O APIC to the local APICs. */
+  deliver(interrupt: IoInterrupt): void;
+  powerOff(): void;
+  /** A byte for the debug console at port 0xE9 (Bochs; QEMU's isa-debugcon). */
+  debug(byte: number): void;
+}
+
+export interface PcState {
+  readonly pics: readonly PicState[];
+  readonly pit: PitState;
+  readonly rtc: RtcState;
+  readonly ioApic: IoApicState;
+  readonly pci: PciState;
+  readonly pm: readonly [number, number];
+}
+
+export class PcBoard implements Board {
+  readonly ioApic: IoApic;
+  readonly devices: readonly PortDevice[];
+  readonly #pics: Pics;
+  readonly #pit: Pit;
+  readonly #rtc: Rtc;
+  readonly #pci = new PciConfiguration();
+  readonly #pm: AcpiPm;
+
+  constructor(wires: PcWires) {
+    const timed = { now: () => wires.now(), changed: () => wires.changed() };
+    this.#pics = new Pics(() => wires.changed());
+    this.ioApic = new IoApic((interrupt) => wires.deliver(interrupt));
+    this.#pit = new Pit({ ...timed, output0: (level) => this.setLine(LINE.timer, level) });
+    this.#rtc = new Rtc({ ...timed, interrupt: (level) => this.setLine(LINE.clock, level) });
+    this.#pm = new AcpiPm(() => wires.powerOff());
+    this.devices = [
+      ...this.#pics.devices,
+      ...this.#pit.devices,
+      this.#rtc.device,
+      this.#pci,
+      ...this.#pm.devices,
+      {
+        firstPort: DEBUG_CONSOLE,
+        ports: 1,
+        read: () => DEBUG_CONSOLE, // by which guests tell that it is there
+        write: (_offset, value) => wires.debug(value & 0xff),
+      },
+    ];
+  }
+
+  /** An interrupt line of the ISA bus; it leads to both kinds of controller. */
+  setLine(line: number, level: boolean): void {
+    this.#pics.setLine(line, level);
+    this.ioApic.setLine(line === LINE.timer ? TIMER_INPUT : line, level);
+  }
+
+  get deadline(): number {
+    return Math.min(this.#pit.deadline, this.#rtc.deadline);
+  }
+  advance(now: number): void {
+    if (now >= this.#pit.deadline) this.#pit.advance(now);
+    if (now >= this.#rtc.deadline) this.#rtc.advance(now);
+  }
+  get intr(): boolean {
+    return this.#pics.intr;
+  }
+  acknowledge(): number {
+    return this.#pics.acknowledge();
+  }
+
+  capture(): PcState {
+    return {
+      pics: this.#pics.capture(),
+      pit: this.#pit.capture(),
+      rtc: this.#rtc.capture(),
+      ioApic: this.ioApic.capture(),
+      pci: this.#pci.capture(),
+      pm: this.#pm.capture(),
+    };
+  }
+  reinstate(state: PcState): void {
+    this.#pics.reinstate(state.pics);
+    this.#pit.reinstate(state.pit);
+    this.#rtc.reinstate(state.rtc);
+    this.ioApic.reinstate(state.ioApic);
+    this.#pci.reinstate(state.pci);
+    this.#pm.reinstate(state.pm);
+  }
+}
