@@ -1,7 +1,7 @@
 /** The port bus: the serial port (PC16550D, table II), the ways to end the machine, and ports without a device. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PortBus } from '../../emu/devices/ports.js';
-import { type PowerEvent, powerDevices } from '../../emu/devices/power.js';
+import { MICROVM_POWER, type PowerEvent, powerDevices } from '../../emu/devices/power.js';
 import { Uart } from '../../emu/devices/uart.js';
 import { phys } from '../../emu/memory/address.js';
 import { AT, Bare } from './bare.js';
@@ -91,7 +91,7 @@ describe('power', () => {
     ['reset control, prepared only', 0xcf9, 1, 0x02, undefined],
   ])('%s', (_name, port, size, value, expected) => {
     const events: PowerEvent[] = [];
-    new PortBus(powerDevices((event) => events.push(event))).write(port, size, value);
+    new PortBus(powerDevices((event) => events.push(event), MICROVM_POWER)).write(port, size, value);
     expect(events).toEqual(expected === undefined ? [] : [expected]);
   });
 });
