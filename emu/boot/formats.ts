@@ -49,9 +49,6 @@ const FORMATS = [
 export type FormatName = (typeof FORMATS)[number]['name'];
 export const FORMAT_NAMES: readonly FormatName[] = FORMATS.map(({ name }) => name);
 
-export const isFormatName = (name: string): name is FormatName =>
-  (FORMAT_NAMES as readonly string[]).includes(name);
-
 /**
  * @param format undefined: the file's own
  * @returns the format that was taken, and its plan

@@ -5,9 +5,11 @@ import {
   DEFAULT_BUDGET,
   DEFAULT_RAM,
   DEFAULT_TURN,
+  MACHINE_KINDS,
   MAX_CPUS,
   MAX_RAM,
   MAX_TURN,
+  type MachineKind,
   type MachineOptions,
   MIN_RAM,
 } from '../../emu/machine.js';
@@ -18,6 +20,7 @@ interface RawOptions {
   module: string[];
   initrd?: string;
   append: string;
+  machine?: MachineKind;
   cpus: number;
   ram: number;
   turn: number;
@@ -89,6 +92,7 @@ export function addGuestOptions(command: Command): Command {
     ).default([], 'none'),
     new Option('--initrd <file>', "Linux's initial RAM disk; for other kernels the first module"),
     new Option('--append <text>', 'kernel command line').default('', 'empty'),
+    new Option('--machine <kind>', 'what stands around the CPUs; default: microvm').choices(MACHINE_KINDS),
     option('--cpus <n>', `CPUs, ${CPUS.range}`, number('--cpus', CPUS)).default(1),
     option('--ram <size>', `RAM, ${RAM.range}`, number('--ram', RAM, BINARY)).default(DEFAULT_RAM, '64M'),
     option('--turn <n>', "instructions of a CPU's turn", number('--turn', TURN)).default(DEFAULT_TURN),
@@ -126,7 +130,12 @@ export function guestRun(image: string, raw: RawOptions, format?: FormatName): G
       commandLine: raw.append,
       ...(format !== undefined && { format }),
     },
-    options: { cpus: raw.cpus, ram: raw.ram, turn: raw.turn },
+    options: {
+      ...(raw.machine !== undefined && { kind: raw.machine }),
+      cpus: raw.cpus,
+      ram: raw.ram,
+      turn: raw.turn,
+    },
     budget: raw.budget,
     record: raw.record,
     isChecked: raw.checkDeterminism ?? false,

@@ -28,7 +28,7 @@ export const guestSpecOf = (
 /** The same for files that have been read. */
 export function specOf(
   { image, modules, initrd, commandLine, format }: GuestInput,
-  { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
+  { kind, cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
   patches: readonly PatchText[] = [],
 ): GuestSpec {
   const pin = ({ name, bytes }: InputFile): PinnedFile => ({ name, digest: digestOf(bytes) });
@@ -38,6 +38,7 @@ export function specOf(
     ...(initrd !== undefined && { initrd: pin(initrd) }),
     commandLine,
     ...(format !== undefined && { format }),
+    ...(kind !== undefined && { machine: kind }),
     cpus,
     ram,
     turn,
@@ -54,7 +55,7 @@ export async function openSchedule(
   from: Schedule | GuestSpec,
   { console }: Pick<MachineOptions, 'console'> = {},
 ): Promise<LoadedGuest> {
-  const { image, modules, initrd, commandLine, format, cpus, ram, turn, patches, drained } =
+  const { image, modules, initrd, commandLine, format, machine, cpus, ram, turn, patches, drained } =
     'guest' in from ? from.guest : from;
   const input = readGuest({
     image: image.name,
@@ -67,7 +68,10 @@ export async function openSchedule(
   if (initrd !== undefined) expectPinned(initrd, input.initrd!);
   for (const [index, module] of modules.entries()) expectPinned(module, input.modules[index]!);
   const patched = { ...input.image, bytes: await withPatches(input.image, patches) };
-  const guest = loadGuest({ ...input, image: patched }, { cpus, ram, turn, ...(console && { console }) });
+  const guest = loadGuest(
+    { ...input, image: patched },
+    { ...(machine && { kind: machine }), cpus, ram, turn, ...(console && { console }) },
+  );
   if (drained) new RunningKernel(guest.machine).tap({});
   return guest;
 }

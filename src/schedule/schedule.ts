@@ -6,8 +6,8 @@
  *         do=183920,nmi:0,4012 end=user:187932#0123456789abcdef
  */
 
-import { FORMAT_NAMES, type FormatName, isFormatName } from '../../emu/boot/formats.js';
-import { MAX_CPUS, MAX_RAM, MAX_TURN, MIN_RAM } from '../../emu/machine.js';
+import { FORMAT_NAMES, type FormatName } from '../../emu/boot/formats.js';
+import { MACHINE_KINDS, MAX_CPUS, MAX_RAM, MAX_TURN, type MachineKind, MIN_RAM } from '../../emu/machine.js';
 
 /** One decision. They are taken in order; each begins where the one before it has ended. */
 export type Choice =
@@ -50,6 +50,8 @@ export interface GuestSpec {
   readonly commandLine: string;
   /** The boot protocol; undefined: the image's own. */
   readonly format?: FormatName;
+  /** What stands around the CPUs; undefined: a microvm. */
+  readonly machine?: MachineKind;
   readonly cpus: number;
   /** Bytes. */
   readonly ram: number;
@@ -99,6 +101,7 @@ export function formatSchedule({ guest, choices, end, breaks }: Schedule): strin
     ...(guest.initrd === undefined ? [] : [['initrd', formatPinned(guest.initrd)] as const]),
     ...(guest.commandLine === '' ? [] : [['append', guest.commandLine] as const]),
     ...(guest.format === undefined ? [] : [['format', guest.format] as const]),
+    ...(guest.machine === undefined ? [] : [['machine', guest.machine] as const]),
     ['cpus', String(guest.cpus)],
     ['ram', String(guest.ram)],
     ['turn', String(guest.turn)],
@@ -165,9 +168,8 @@ export function parseSchedule(line: string): Schedule {
   const words = new Words(rest ?? '');
   const choices = words.one('do');
   const initrd = words.optional('initrd');
-  const format = words.optional('format');
-  if (format !== undefined && !isFormatName(format))
-    throw new ScheduleError(`expected format ${FORMAT_NAMES.join(', ')}, found ${shortened(format)}`);
+  const format = words.among('format', FORMAT_NAMES);
+  const machine = words.among('machine', MACHINE_KINDS);
   const end = words.optional('end');
   const breaks = words.optional('breaks');
   const schedule: Schedule = {
@@ -177,6 +179,7 @@ export function parseSchedule(line: string): Schedule {
       ...(initrd !== undefined && { initrd: pinned(initrd) }),
       commandLine: words.optional('append') ?? '',
       ...(format !== undefined && { format }),
+      ...(machine !== undefined && { machine }),
       cpus: words.within('cpus', 1, MAX_CPUS),
       ram: words.within('ram', MIN_RAM, MAX_RAM, PAGE),
       turn: words.within('turn', 1, MAX_TURN),
@@ -228,6 +231,13 @@ class Words {
     if (value >= from && value <= to && value % step === 0) return value;
     const steps = step === 1 ? '' : ` in steps of ${step}`;
     throw new ScheduleError(`expected ${key} from ${from} to ${to}${steps}, found ${value}`);
+  }
+  /** One of a few words. */
+  among<T extends string>(key: string, known: readonly T[]): T | undefined {
+    const value = this.optional(key);
+    const found = known.find((word) => word === value);
+    if (value === undefined || found !== undefined) return found;
+    throw new ScheduleError(`expected ${key} ${known.join(', ')}, found ${shortened(value)}`);
   }
   flag(key: string): boolean {
     const value = this.optional(key);
