@@ -5,6 +5,9 @@
  * Time. One retired instruction is one nanosecond. The CPUs run in rounds; in a round each gets one turn of a fixed
  * length, one after the other, so all clocks stay within one turn of each other. A CPU that halts sleeps until its
  * timer or the end of its turn; when all sleep, time moves to the next timer at once.
+ *
+ * A PC's CPUs share one clock instead: a turn begins where the one before it has ended, whose ever it was, and a CPU that sleeps has
+ * none. So no CPU reads a time-stamp that is behind another's, which kernels check before they trust it.
  */
 import { type FormatName, planBoot } from './boot/formats.js';
 import type { BootFile, BootModule } from './boot/plan.js';
@@ -230,10 +233,11 @@ export class Machine {
   /**
    * Puts an image and its files into memory and the first CPU at its entry, by the boot protocol of its format.
    * @returns the format
-   * @throws ImageError when the image is of no known format, or damaged, or does not fit.
+   * @throws EngineError for a PC on a libunicorn that is too old for one; ImageError when the image is of no known format, or damaged, or does not fit.
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
+    if (this.#board !== undefined) this.#engine.expectChangingCode();
     const rsdp = this.#board === undefined ? undefined : RSDP_ADDRESS;
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };
@@ -292,8 +296,32 @@ export class Machine {
       if (spent > 0) this.#idleRounds = 0;
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
-      this.#cursor++;
-      if (this.#cursor === this.cpus.length && !this.#nextRound()) return { kind: 'hang' };
+      if (!(this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn())) return { kind: 'hang' };
+    }
+  }
+
+  /** @returns false when no CPU will ever run again. */
+  #nextTurn(): boolean {
+    this.#cursor++;
+    return this.#cursor < this.cpus.length || this.#nextRound();
+  }
+
+  /** The next turn on the clock that all CPUs share. @returns false when no CPU will ever run again. */
+  #nextSerialTurn(): boolean {
+    const { cpus } = this;
+    let clock = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
+    for (;;) {
+      for (let passed = 0; passed < cpus.length; passed++) {
+        this.#cursor = (this.#cursor + 1) % cpus.length;
+        const cpu = cpus[this.#cursor]!;
+        cpu.time = clock;
+        if (cpu.activity !== 'running' && !cpu.takesEvent) continue;
+        this.#turnEnd = clock + this.#turn;
+        return true;
+      }
+      const wake = Math.min(...cpus.map((cpu) => cpu.wakesAt));
+      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return false;
+      clock = Math.max(clock, wake);
     }
   }
 
@@ -303,7 +331,7 @@ export class Machine {
     let start = this.#turnEnd;
     if (this.cpus.every((cpu) => cpu.idle)) {
       const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return false;
+      if (wake === Number.POSITIVE_INFINITY) return false;
       start = Math.max(start, wake);
       for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
     }

@@ -25,6 +25,7 @@ import {
 } from './ffi.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
+import { EngineError, noticesChangedCode } from './library.js';
 import { CODE_BUFFER, Translation } from './translation.js';
 
 const INVALID_OPCODE = 6;
@@ -295,6 +296,16 @@ export class Engine {
   }
   #restore(state: CpuState): void {
     this.#ffi.contextRestore(this.#uc, state.context);
+  }
+
+  /** @throws EngineError when this version of the library does not always notice that a guest has changed its own code. */
+  expectChangingCode(): void {
+    const { library } = this.#ffi;
+    if (noticesChangedCode(library)) return;
+    throw new EngineError(
+      `expected libunicorn >= 2.1.4 for a pc, whose guests change their own code, found ${library.version} (${library.path}); ` +
+        'run "unwindlab setup --suite sid --force"',
+    );
   }
 
   /** Brings the saved form up to date, to be copied as a whole. */

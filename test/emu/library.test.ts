@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { layout } from '../../emu/engine/layout.js';
-import { cachedLibraryPath, EngineError, findLibrary, LIBRARY_VARIABLE } from '../../emu/engine/library.js';
+import {
+  cachedLibraryPath,
+  EngineError,
+  findLibrary,
+  LIBRARY_VARIABLE,
+  noticesChangedCode,
+} from '../../emu/engine/library.js';
 
 let folder: string;
 beforeAll(() => {
@@ -40,6 +46,15 @@ describe('libunicorn', () => {
     expect(message).toContain('run "unwindlab setup"');
   });
 
+  test.each([
+    ['2.1.1', false],
+    ['2.1.3', false],
+    ['2.1.4', true],
+    ['2.2.0', true],
+    ['3.0.0', true],
+  ])('whether %s notices changed code: %s', (version, expected) => {
+    expect(noticesChangedCode({ version })).toBe(expected);
+  });
   test('the private copy lies in the cache folder', () => {
     expect(cachedLibraryPath({ XDG_CACHE_HOME: '/cache' })).toBe('/cache/unwindlab/engine/libunicorn.so.2');
   });
