@@ -1,7 +1,7 @@
 # unwindlab: everything from a fresh checkout. `make demo` shows the main job, `make test` passes the tests.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench engine images tools lint clean
+.PHONY: build demo test bench guests test-guests engine images tools lint clean
 
 UNWINDLAB := node dist/src/cli/main.js
 REPORT := build/test-report.json
@@ -47,6 +47,18 @@ lint: node_modules/.installed
 ## bench: speed, as ratios measured side by side
 bench: build
 	node dist/bench/main.js
+
+## guests: images that nobody here wrote, from Debian's packages, and the libunicorn that they need
+guests: dist/.compiled build/guests/libunicorn.so.2
+	scripts/make-guests build/guests
+
+build/guests/libunicorn.so.2: | dist/.compiled
+	@mkdir -p $(@D)
+	$(UNWINDLAB) setup --suite sid --to $@
+
+## test-guests: boots them, a minute each
+test-guests: build guests
+	npx vitest run --config vitest.guests.config.ts
 
 clean:
 	rm -rf build dist

@@ -9,7 +9,7 @@ export const CLI = resolve('dist/src/cli/main.js');
 export const KERNEL = resolve('build/kernel.elf');
 export const program = (name: string): string => resolve(`build/user/${name}.elf`);
 
-const LIMIT_MS = 60_000;
+const DEFAULT_LIMIT_MS = 60_000;
 
 export interface Ended {
   /** null where a signal ended it. */
@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Keeps the pipe of standard input open, and gives `input` only when this has been printed. */
   readonly inputAfter?: string;
+  /** Milliseconds after which it is killed; default 60,000. */
+  readonly limit?: number;
   /** Sends this signal when `inputAfter` has been printed. */
   readonly signal?: NodeJS.Signals;
 }
@@ -33,6 +35,7 @@ export interface RunOptions {
 /** Runs a program to its end. Rejects when it cannot be started or does not end in time. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const { input, inputAfter, signal, env = process.env, cwd = process.cwd() } = options;
+  const { limit = DEFAULT_LIMIT_MS } = options;
   const file = typeof input === 'object' ? openSync(input.file, 'r') : undefined;
   const stdin = inputAfter !== undefined || typeof input === 'string' ? 'pipe' : (file ?? 'ignore');
   return new Promise((done, failed) => {
@@ -43,11 +46,9 @@ export function run(command: string, args: readonly string[], options: RunOption
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       failed(
-        new Error(
-          `expected ${command} to end within ${LIMIT_MS} ms, found it running after: ${printed.stdout}`,
-        ),
+        new Error(`expected ${command} to end within ${limit} ms, found it running after: ${printed.stdout}`),
       );
-    }, LIMIT_MS);
+    }, limit);
     child.stdin?.on('error', () => {}); // a program need not read its input
     if (!waiting && typeof input === 'string') child.stdin?.end(input);
     for (const name of ['stdout', 'stderr'] as const) {

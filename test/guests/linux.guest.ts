@@ -1,0 +1,66 @@
+/**
+ * Debian's own kernel, as `make guests` fetches it, boots to a shell, runs what a user types and powers off: by PVH and as bzImage, with the
+ * 8259s alone, with local APIC, with ACPI and the I/O APIC, on one CPU and more.
+ */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { LIBRARY_VARIABLE } from '../../emu/engine/library.js';
+import { type Ended, Scratch, unwindlab } from '../system/run.js';
+
+const GUESTS = resolve('build/guests');
+const guest = (name: string): string => resolve(GUESTS, name);
+const LIMIT = 600_000;
+const KERNELS = { PVH: guest('vmlinux'), bzImage: guest('vmlinuz') } as const;
+
+const scratch = new Scratch();
+afterAll(() => scratch.remove());
+
+interface Way {
+  readonly kernel?: keyof typeof KERNELS;
+  readonly append?: string;
+  readonly cpus?: number;
+  /** The command that ends the machine. */
+  readonly off?: string;
+}
+
+function boot({ kernel = 'PVH', append = '', cpus = 1, off = 'poweroff -f' }: Way): Promise<Ended> {
+  const typed = [
+    'uname -r',
+    'nproc',
+    'cat /proc/interrupts',
+    'for i in 1 2 3; do echo n$i; done',
+    'ls /',
+    off,
+  ];
+  const input = { file: scratch.write('typed', `${typed.join('\n')}\n`) };
+  const machine = ['--machine', 'pc', '--ram', '512M', '--cpus', `${cpus}`, '--turn', '20000'];
+  const files = ['--initrd', guest('initrd.gz'), '--append', `console=ttyS0 ${append}`, KERNELS[kernel]];
+  return unwindlab(['boot', ...machine, ...files], {
+    input,
+    limit: LIMIT,
+    env: { ...process.env, [LIBRARY_VARIABLE]: guest('libunicorn.so.2') },
+  });
+}
+
+describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: make guests)', () => {
+  test.each<[name: string, way: Way, irqs: RegExp]>([
+    ['by PVH, with the 8259s and the 8254 alone', { append: 'noapic nolapic acpi=off', off: 'off' }, /^ 0: +\d+ +XT-PIC +timer$/m],
+    ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off' }, /^ 4: +\d+ +XT-PIC +ttyS0$/m],
+    ['by PVH, with ACPI', {}, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
+    ['as bzImage, with ACPI', { kernel: 'bzImage' }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
+    ['by PVH, on 2 CPUs', { cpus: 2 }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
+    ['by PVH, on 4 CPUs', { cpus: 4 }, /^LOC:( +[1-9]\d*){4} /m],
+  ])('%s', async (_name, way, irqs) => {
+    const { stdout, stderr, status } = await boot(way);
+    const printed = stdout.replaceAll('\r', '');
+    expect(printed).toMatch(/^6\.\d+\.\d+-\d+-cloud-amd64$/m);
+    expect(printed).toMatch(new RegExp(`^${way.cpus ?? 1}$`, 'm'));
+    expect(printed).toMatch(irqs);
+    expect(printed).toContain('\nn1\nn2\nn3\n');
+    expect(printed).toMatch(/^bin +dev +init +proc +root +sys$/m);
+    if (way.cpus !== undefined) expect(printed).toContain(`Brought up 1 node, ${way.cpus} CPUs`);
+    expect(printed).not.toMatch(/BUG:|WARNING:|Oops|unchecked MSR|TSC warp/);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  });
+}); // biome-ignore format: a way to a line
