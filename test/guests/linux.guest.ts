@@ -45,8 +45,8 @@ function boot({ kernel = 'PVH', append = '', cpus = 1, off = 'poweroff -f' }: Wa
 
 describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: make guests)', () => {
   test.each<[name: string, way: Way, irqs: RegExp]>([
-    ['by PVH, with the 8259s and the 8254 alone', { append: 'noapic nolapic acpi=off', off: 'off' }, /^ 0: +\d+ +XT-PIC +timer$/m],
-    ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off' }, /^ 4: +\d+ +XT-PIC +ttyS0$/m],
+    ['by PVH, with the 8259s and the 8254 alone', { append: 'noapic nolapic acpi=off', off: 'off' }, /^ +0: +\d+ +XT-PIC +timer$/m],
+    ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off' }, /^ +4: +\d+ +XT-PIC +ttyS0$/m],
     ['by PVH, with ACPI', {}, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
     ['as bzImage, with ACPI', { kernel: 'bzImage' }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
     ['by PVH, on 2 CPUs', { cpus: 2 }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
