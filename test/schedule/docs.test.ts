@@ -52,6 +52,7 @@ it('has each word of the line', () => {
       initrd: { name: 'disk', digest },
       commandLine: 'quiet',
       format: 'pvh',
+      machine: 'pc',
       cpus: 1,
       ram: 4 << 20,
       turn: 1,
