@@ -16,6 +16,7 @@ export const RFLAGS = {
 export const MSR = {
   TSC: 0x10,
   APIC_BASE: 0x1b,
+  BIOS_SIGN_ID: 0x8b,
   PMC0: 0xc1,
   MTRRCAP: 0xfe,
   MISC_ENABLE: 0x1a0,

@@ -111,6 +111,8 @@ const ROWS: ReadonlyMap<number, Row> = new Map<number, Row>([
       write: (host, value) => value === (APIC_BASE_VALUE | (host.isBootProcessor ? APIC_BASE_BSP : 0n)),
     },
   ],
+  // Software clears it, executes CPUID and reads the microcode's revision (SDM 3A, "Determining the Signature", 9.11.7.1): there is none.
+  [MSR.BIOS_SIGN_ID, { read: () => 0n, write: (_host, value) => value === 0n }],
   [MSR.MTRRCAP, { read: () => 0n }],
   [MSR.MISC_ENABLE, kept(MSR.MISC_ENABLE, undefined, 1n)],
   [MSR.PAT, kept(MSR.PAT, isPat, PAT_RESET)],

@@ -34,6 +34,7 @@ describe('read back', () => {
     ['PMC0: the low 32 bits, sign-extended to 40', MSR.PMC0, 0x8000_0000n, 0xff_8000_0000n],
     ['PMC0: a positive value', MSR.PMC0, 0x7fff_ffffn],
     ['MISC_ENABLE', MSR.MISC_ENABLE, 0x801n],
+    ['BIOS_SIGN_ID: no microcode', MSR.BIOS_SIGN_ID, 0n],
   ])('%s', async (_name, msr, value, expected = value) => {
     // The counter stands still, and nothing is counted while it is read.
     await bare.code(`${load(MSR.PERF_GLOBAL_CTRL, 0n)}wrmsr\n${load(msr, value)}wrmsr\n${READ_BACK}`);
@@ -79,6 +80,7 @@ describe('#GP(0)', () => {
     ['EFER.LME while paging is on', MSR.EFER, 0xc01n, 'wrmsr'],
     ['APIC_BASE moved', MSR.APIC_BASE, 0xfed0_0900n, 'wrmsr'],
     ['PERF_GLOBAL_STATUS is read-only', MSR.PERF_GLOBAL_STATUS, 1n, 'wrmsr'],
+    ['BIOS_SIGN_ID takes zero only', MSR.BIOS_SIGN_ID, 1n, 'wrmsr'],
     ['MTRRCAP is read-only', MSR.MTRRCAP, 0n, 'wrmsr'],
     ['PAT with a reserved type', MSR.PAT, 2n, 'wrmsr'],
     ['PERFEVTSEL0 above 32 bits', MSR.PERFEVTSEL0, 1n << 32n, 'wrmsr'],
