@@ -31,6 +31,7 @@ export {
   type LoadOptions,
   MAX_CPUS,
   Machine,
+  type MachineKind,
   type MachineOptions,
   type MachineSnapshot,
   type Outcome,

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { FORMAT_NAMES } from '../../emu/boot/formats.js';
+import { MACHINE_KINDS } from '../../emu/machine.js';
 import {
   type Choice,
   formatSchedule,
@@ -57,13 +58,15 @@ const guest: fc.Arbitrary<GuestSpec> = fc
     turn: fc.integer({ min: 1, max: 1_000_000_000 }),
     patches: fc.array(patch, { maxLength: 3 }),
     initrd: fc.option(file, { nil: undefined }),
+    machine: fc.option(fc.constantFrom(...MACHINE_KINDS), { nil: undefined }),
     format: fc.option(fc.constantFrom(...FORMAT_NAMES), { nil: undefined }),
     drained: fc.boolean(),
   })
-  .map(({ initrd, format, drained, ...rest }) => ({
+  .map(({ initrd, format, machine, drained, ...rest }) => ({
     ...rest,
     ...(initrd && { initrd }),
     ...(format && { format }),
+    ...(machine && { machine }),
     ...(drained && { drained }),
   }));
 
@@ -137,6 +140,7 @@ const BAD: readonly (readonly [line: string, message: string])[] = [
   ['unwindlab/1 do=1', 'expected image= in the schedule, found none'],
   [`unwindlab/1 ${GUEST} do=1 do=2`, 'expected do= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 colour=red`, 'expected no colour= in a schedule, found one'],
+  [`unwindlab/1 ${GUEST} machine=q35 do=1`, 'expected machine microvm, pc, found "q35"'],
   [`unwindlab/1 ${GUEST} format=elf do=1`, 'expected format linux, multiboot, pvh, multiboot2, found "elf"'],
   [`unwindlab/1 ${GUEST} initrd=a initrd=b do=1`, 'expected initrd= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 nonsense`, 'expected key=value, found "nonsense"'],
