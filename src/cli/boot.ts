@@ -1,7 +1,7 @@
 /** `unwindlab boot`: runs a guest with its serial console on stdout and takes its exit status. */
 import { Command } from 'commander';
 import type { Machine, Outcome } from '../../emu/machine.js';
-import { addRunOptions, type GuestOptions, guestRun } from './guest-options.js';
+import { addDebugOptions, type GuestOptions, guestRun } from './guest-options.js';
 import { endingOf, finish } from './outcome.js';
 import { runGuest } from './run-guest.js';
 
@@ -10,7 +10,7 @@ interface BootOptions extends GuestOptions {
 }
 
 export function bootCommand(): Command {
-  return addRunOptions(
+  return addDebugOptions(
     new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
   )
     .option('--json', 'one JSON object at the end instead: console text, outcome, instructions')

@@ -11,6 +11,7 @@ import {
   MIN_RAM,
 } from '../../emu/machine.js';
 import type { GuestFiles } from '../lab/open.js';
+import { type GdbAddress, gdbOption } from './debug-guest.js';
 import { UsageError } from './errors.js';
 
 interface RawOptions {
@@ -22,6 +23,7 @@ interface RawOptions {
   budget: number;
   record?: string;
   checkDeterminism?: boolean;
+  gdb?: GdbAddress;
 }
 
 export interface GuestRun {
@@ -33,6 +35,8 @@ export interface GuestRun {
   readonly record: string | undefined;
   /** Do the run twice and compare. */
   readonly isChecked: boolean;
+  /** Where to wait for gdb. */
+  readonly gdb: GdbAddress | undefined;
 }
 
 type Suffixes = Readonly<Record<string, number>>;
@@ -106,13 +110,21 @@ export const addRunOptions = (command: Command): Command =>
     .option('--record <file>', 'write the schedule and the events of the run there, for unwindlab replay')
     .option('--check-determinism', 'run the guest twice and compare the two runs');
 
+/** The same for those that gdb may move. */
+export const addDebugOptions = (command: Command): Command => addRunOptions(command).addOption(gdbOption());
+
 export function guestRun(image: string, raw: RawOptions): GuestRun {
+  if (raw.gdb !== undefined && (raw.record !== undefined || raw.checkDeterminism))
+    throw new UsageError(
+      'expected --gdb without --record and --check-determinism; `monitor schedule` in gdb gives the schedule',
+    );
   return {
     files: { image, modules: raw.module, commandLine: raw.append },
     options: { cpus: raw.cpus, ram: raw.ram, turn: raw.turn },
     budget: raw.budget,
     record: raw.record,
     isChecked: raw.checkDeterminism ?? false,
+    gdb: raw.gdb,
   };
 }
 
