@@ -53,7 +53,6 @@ export async function debugGuest(
     const listener = await listenForGdb(address, text);
     try {
       runner.prepare?.(guest);
-      say(`waiting for gdb: target remote ${listener.target}`);
       const outcome = await hearingInterrupts((heard) => {
         const under = new Debugger(machine, {
           ...{ listener, gate, guest: spec, budget },
@@ -66,6 +65,7 @@ export async function debugGuest(
           },
           onGdb: (event) => say(AT_GDB[event]),
         });
+        say(`waiting for gdb: target remote ${listener.target}`);
         const detach = attachInput((bytes) => under.input(bytes));
         return under.run().finally(detach);
       });

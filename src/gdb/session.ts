@@ -244,7 +244,9 @@ export class Session {
   async #verbose(text: string): Promise<Reply> {
     if (text === 'vCont?') return 'vCont;c;C;s;S';
     if (text.startsWith('vCont;')) return await this.#continueThreads(text.slice('vCont;'.length).split(';'));
-    return text.startsWith('vKill') ? { kind: 'killed' } : UNKNOWN;
+    if (!text.startsWith('vKill')) return UNKNOWN;
+    this.#connection.send(OK);
+    return { kind: 'killed' };
   }
 
   /** The first action that fits a thread is its own; threads without one stand still. */

@@ -386,18 +386,17 @@ export class Timeline {
     return { place: this.place, steps: this.#steps.slice() };
   }
 
-  /** Goes back to a bookmark; where the run has taken another way since, that way is forgotten. */
+  /** Goes back to a bookmark; what has been decided since about the time behind it is forgotten. */
   goBackTo({ place, steps }: Bookmark): void {
     const common = commonMoments(this.#steps, steps);
-    if (common < place.moment) {
-      this.#release(({ moment }) => moment > common);
-      this.#restore(this.#keptBefore(common)!);
-      this.#ended = undefined;
-      this.#steps = steps.slice();
-      const last = steps.at(-1);
-      this.#end = last === undefined ? 0 : last.from + lengthOf(last.decision);
-    }
+    this.#release(({ moment }) => moment > common);
+    this.#restore(this.#keptBefore(Math.min(common, place.moment))!);
+    this.#ended = undefined;
+    this.#steps = steps.slice();
+    const last = steps.at(-1);
+    this.#end = last === undefined ? 0 : last.from + lengthOf(last.decision);
     this.goTo(place);
+    if (this.isAtEnd) this.#gate.cut();
   }
 }
 
