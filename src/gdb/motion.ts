@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import type { Outcome } from '../../emu/machine.js';
+import { IN_MID_INSTRUCTION } from '../schedule/recorder.js';
 import type { Hit } from './points.js';
 import type { Place, Timeline } from './timeline.js';
 
@@ -188,6 +189,10 @@ export class Motion {
         timeline.goTo({ moment: here, delivered: undefined });
         return { kind: 'step', cpu };
       }
+    }
+    if (IN_MID_INSTRUCTION.has(timeline.outcome?.kind ?? '')) {
+      timeline.goTo({ moment: here - 1, delivered: undefined });
+      return { kind: 'step', cpu };
     }
     const { retired } = machine.cpus[cpu]!;
     const isBefore = (moment: number): boolean => {

@@ -48,8 +48,8 @@ export interface Bookmark {
 const SNAPSHOT_EVERY = 1 << 19;
 const MOST_SNAPSHOTS = 48;
 /** Where a place was far from its snapshot, a new one is kept so many moments before it: who goes back goes back again. */
-const FAR = 1 << 17;
-const NEAR = 1 << 13;
+const FAR = 1 << 12;
+const NEAR = 1 << 9;
 
 export class Timeline {
   readonly machine: Machine;
@@ -117,8 +117,6 @@ export class Timeline {
         'count' in decision ? { ...decision, count: Math.min(decision.count, this.#now - from) } : decision,
       );
     }
-    // An instruction that has ended the guest has not been counted.
-    if (IN_MID_INSTRUCTION.has(this.outcome?.kind ?? '')) choices.push({ kind: 'run', count: 1 });
     if (this.#delivered !== undefined) choices.push({ kind: 'deliver', cpu: this.#delivered });
     return choices;
   }
@@ -199,7 +197,9 @@ export class Timeline {
     this.#end = this.#now;
   }
 
+  /** An instruction that ends the guest and does not complete has a moment as well. */
   #ends(outcome: Outcome): void {
+    if (IN_MID_INSTRUCTION.has(outcome.kind)) this.#moved(1);
     this.#ended = { moment: this.#now, outcome };
   }
 
