@@ -119,6 +119,7 @@ export class Points {
       const mapping = memory.translate(cpu.paging, BigInt.asUintN(64, address + BigInt(done)));
       if (mapping === undefined) return undefined;
       const onPage = Math.min(mapping.available, length - done);
+      if (mapping.physical + onPage > memory.size) return undefined;
       pieces.push({ physical: mapping.physical, length: onPage });
       done += onPage;
     }
