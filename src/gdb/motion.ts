@@ -70,6 +70,8 @@ export class Motion {
       if (outcome !== undefined) return this.#ended(outcome);
       if (machine.inTurn === cpu) {
         const taken = this.#timeline.deliver(cpu);
+        const end = this.#timeline.outcome; // nothing could take it
+        if (end !== undefined) return this.#ended(end);
         if (taken !== undefined && !this.hidden.has(taken)) return { kind: 'step', cpu };
         const stop = taken === undefined ? this.#one() : await this.#handler(cpu);
         if (stop !== undefined) return stop;

@@ -168,8 +168,27 @@ export class Timeline {
       return outcome;
     }
     if (outcome.kind === 'hang' && !this.isAtEnd) return undefined; // a decision comes that may wake it
-    this.#ends(outcome);
+    if (executed < count && IN_MID_INSTRUCTION.has(outcome.kind))
+      this.#endsInMidInstruction(outcome, executed);
+    else this.#ends(outcome);
     return outcome;
+  }
+
+  /** An instruction that does not complete has a moment as well, whether the machine has counted it or not: which, is found by trying. */
+  #endsInMidInstruction(outcome: Outcome, executed: number): void {
+    const counted = this.#now;
+    const kept = this.#keptBefore(counted);
+    if (executed === 0 || kept === undefined) {
+      this.#moved(1);
+      this.#ends(outcome);
+      return;
+    }
+    this.#restore(kept);
+    const { mode } = this.points;
+    this.points.mode = 'pass';
+    this.advance(counted - kept.moment);
+    if (this.outcome === undefined) this.advance(1);
+    this.points.mode = mode;
   }
 
   #alone(cpu: number, count: number): Outcome | undefined {
@@ -197,9 +216,7 @@ export class Timeline {
     this.#end = this.#now;
   }
 
-  /** An instruction that ends the guest and does not complete has a moment as well. */
   #ends(outcome: Outcome): void {
-    if (IN_MID_INSTRUCTION.has(outcome.kind)) this.#moved(1);
     this.#ended = { moment: this.#now, outcome };
   }
 
@@ -232,8 +249,8 @@ export class Timeline {
     });
     const outcome = this.machine.deliver(cpu);
     end();
-    if (outcome !== undefined) this.#ends(outcome);
-    if (taken !== undefined) this.#delivered = cpu;
+    if (outcome !== undefined) this.#endsInMidInstruction(outcome, 0);
+    else if (taken !== undefined) this.#delivered = cpu;
     return taken;
   }
 

@@ -136,6 +136,31 @@ describe('a run under gdb', () => {
     run.machine.close();
   });
 
+  it.each([
+    ['an NMI that nothing can take', 5, (run: Under) => run.timeline.decide({ kind: 'nmi', cpu: 0 })],
+    [
+      'an instruction that cannot be fetched',
+      5,
+      (run: Under) =>
+        run.timeline.edit(({ cpus }) => {
+          cpus[0]!.state.rip = 0x7000_0000n;
+        }),
+    ],
+  ])('goes back from the end by %s, and comes to it again', async (_what, moment, kill) => {
+    const run = under();
+    run.timeline.advance(moment);
+    kill(run);
+    const outcome = run.timeline.advance(BUDGET);
+    const { place } = run.timeline;
+    expect(run.timeline.outcome).toEqual(outcome);
+    run.motion.reverseStep(0);
+    expect(run.timeline.place.moment).toBe(place.moment - 1);
+    expect(run.timeline.outcome).toBeUndefined();
+    expect(await run.motion.step(0)).toMatchObject({ kind: 'ended', outcome });
+    expect(run.timeline.place).toEqual(place);
+    run.machine.close();
+  });
+
   it('prints each byte of the console once, and again where the run takes another way', () => {
     const plain: number[] = [];
     const machine = load((byte) => plain.push(byte));
