@@ -1,29 +1,16 @@
 /**
- * A run as gdb walks on it, forth and back. It is a list of decisions, as in a schedule; the machine is deterministic, so any place of
- * it is reached again by going back to a snapshot and taking the decisions from there.
- *
- * Places are counted in *moments*: one for each instruction, and one for each decision that executes none. Time goes on between
- * two moments without an instruction where something that was pending is delivered, so a place also tells whether that has been done.
+ * A run as gdb walks on it, forth and back. The machine is deterministic, so any place of its way is reached again by going back
+ * to a snapshot and taking the decisions from there. Between two moments of the way something that was pending may be delivered
+ * without an instruction, so a place also tells whether that has been done.
  */
-import type { Machine, MachineSnapshot, Outcome } from '../../emu/machine.js';
+import type { Machine, Outcome } from '../../emu/machine.js';
 import { applyChoice } from '../schedule/apply.js';
 import { IN_MID_INSTRUCTION } from '../schedule/recorder.js';
 import type { Choice } from '../schedule/schedule.js';
 import type { ConsoleGate } from './console-gate.js';
 import type { Points } from './points.js';
-
-/** A change that gdb makes by itself, to memory or to a register. */
-interface Edit {
-  readonly kind: 'edit';
-  apply(machine: Machine): void;
-}
-type Decision = Choice | Edit;
-
-interface Step {
-  /** Its first moment. */
-  readonly from: number;
-  readonly decision: Decision;
-}
+import { type Kept, Shelf } from './shelf.js';
+import { type Decision, lengthOf, Way } from './way.js';
 
 export interface Place {
   readonly moment: number;
@@ -31,22 +18,12 @@ export interface Place {
   readonly delivered: number | undefined;
 }
 
-interface Kept {
-  readonly moment: number;
-  readonly snapshot: MachineSnapshot;
-  /** Bytes of the console. */
-  readonly console: number;
-}
-
 /** A place that can be gone back to even when the run has taken another way since. */
 export interface Bookmark {
   readonly place: Place;
-  readonly steps: readonly Step[];
+  readonly way: Way;
 }
 
-/** Moments between two snapshots at first; where there get to be too many, the older ones are thinned out. */
-const SNAPSHOT_EVERY = 1 << 19;
-const MOST_SNAPSHOTS = 48;
 /** Where a place was far from its snapshot, a new one is kept so many moments before it: who goes back goes back again. */
 const FAR = 1 << 12;
 const NEAR = 1 << 9;
@@ -55,15 +32,15 @@ export class Timeline {
   readonly machine: Machine;
   readonly points: Points;
   readonly #gate: ConsoleGate;
-  #steps: Step[];
-  #end: number;
+  readonly #shelf: Shelf;
+  #way: Way;
   #now = 0;
   #delivered: number | undefined;
-  /** The first is that of moment 0. */
-  readonly #kept: Kept[] = [];
   #ended: { readonly moment: number; readonly outcome: Outcome } | undefined;
   /** Of the decision under way: instructions before it. */
   #retiredBefore = 0;
+  /** Instructions before the last NMI or interrupt was taken. */
+  #deliveredAt = -1;
   readonly #isReversible: boolean;
 
   /**
@@ -79,13 +56,11 @@ export class Timeline {
     this.points = points;
     this.#gate = gate;
     this.#isReversible = isReversible;
-    let from = 0;
-    this.#steps = future.map((decision) => {
-      const step = { from, decision };
-      from += lengthOf(decision);
-      return step;
+    this.#shelf = new Shelf(machine, gate);
+    this.#way = new Way(future);
+    machine.events.witness((kind) => {
+      if (kind === 'nmi' || kind === 'interrupt') this.#deliveredAt = machine.retired;
     });
-    this.#end = from;
   }
 
   get place(): Place {
@@ -93,10 +68,10 @@ export class Timeline {
   }
   /** Nothing has been decided yet about what comes next. */
   get isAtEnd(): boolean {
-    return this.#now >= this.#end;
+    return this.#now >= this.#way.end;
   }
   get momentsToEnd(): number {
-    return Math.max(this.#end - this.#now, 0);
+    return Math.max(this.#way.end - this.#now, 0);
   }
   /** How the guest has ended here, if it has. */
   get outcome(): Outcome | undefined {
@@ -110,12 +85,9 @@ export class Timeline {
   /** What has been decided up to here; undefined where gdb has changed memory or registers, which no schedule can say. */
   choices(): Choice[] | undefined {
     const choices: Choice[] = [];
-    for (const { from, decision } of this.#steps) {
-      if (from >= this.#now) break;
+    for (const decision of this.#way.before(this.#now)) {
       if (decision.kind === 'edit') return undefined;
-      choices.push(
-        'count' in decision ? { ...decision, count: Math.min(decision.count, this.#now - from) } : decision,
-      );
+      choices.push(decision);
     }
     if (this.#delivered !== undefined) choices.push({ kind: 'deliver', cpu: this.#delivered });
     return choices;
@@ -123,7 +95,7 @@ export class Timeline {
 
   /** Goes forward by at most `count` moments; a hit or the guest's end may end it before. @returns the guest's end */
   advance(count: number): Outcome | undefined {
-    this.#keep();
+    if (this.#shelf.isDue(this.#now)) this.#keep();
     const target = this.#now + count;
     while (this.#now < target) {
       const outcome = this.#advance(target - this.#now);
@@ -136,7 +108,7 @@ export class Timeline {
   #advance(limit: number): Outcome | undefined {
     if (this.outcome !== undefined) return this.outcome;
     this.#retiredBefore = this.machine.retired;
-    const step = this.#stepAt(this.#now);
+    const step = this.#way.at(this.#now);
     const decision: Decision = step?.decision ?? { kind: 'run', count: limit };
     const left = step === undefined ? limit : Math.min(limit, step.from + lengthOf(decision) - this.#now);
     switch (decision.kind) {
@@ -165,6 +137,7 @@ export class Timeline {
     if (outcome.kind === 'budget') return undefined;
     if (outcome.kind === 'reached' || outcome.kind === 'stopped') {
       if (outcome.kind === 'stopped') this.settle();
+      else this.#stoodBefore(outcome.cpu);
       return outcome;
     }
     if (outcome.kind === 'hang' && !this.isAtEnd) return undefined; // a decision comes that may wake it
@@ -177,7 +150,7 @@ export class Timeline {
   /** An instruction that does not complete has a moment as well, whether the machine has counted it or not: which, is found by trying. */
   #endsInMidInstruction(outcome: Outcome, executed: number): void {
     const counted = this.#now;
-    const kept = this.#keptBefore(counted);
+    const kept = this.#shelf.before(counted);
     if (executed === 0 || kept === undefined) {
       this.#moved(1);
       this.#ends(outcome);
@@ -194,7 +167,10 @@ export class Timeline {
   #alone(cpu: number, count: number): Outcome | undefined {
     for (let done = 0; done < count; done++) {
       const outcome = this.machine.step(cpu);
-      if (outcome?.kind === 'reached') return outcome;
+      if (outcome?.kind === 'reached') {
+        this.#stoodBefore(cpu);
+        return outcome;
+      }
       this.#retiredBefore = this.machine.retired;
       this.#moved(1);
       if (outcome !== undefined) this.#ends(outcome);
@@ -203,32 +179,20 @@ export class Timeline {
     return undefined;
   }
 
+  /** A breakpoint is met when what was pending has been delivered: whether there was any belongs to the place. */
+  #stoodBefore(cpu: number): void {
+    if (this.#deliveredAt === this.machine.retired) this.#delivered = cpu;
+  }
+
   #moved(moments: number): void {
     this.#delivered = undefined;
-    const before = this.#now;
     this.#now += moments;
-    if (this.#now <= this.#end) return;
-    const last = this.#steps.at(-1);
-    if (last?.decision.kind === 'run') {
-      const count = this.#now - last.from;
-      this.#steps[this.#steps.length - 1] = { from: last.from, decision: { kind: 'run', count } };
-    } else this.#steps.push({ from: before, decision: { kind: 'run', count: moments } });
-    this.#end = this.#now;
+    const more = this.#now - this.#way.end;
+    if (more > 0) this.#way.push({ kind: 'run', count: more });
   }
 
   #ends(outcome: Outcome): void {
     this.#ended = { moment: this.#now, outcome };
-  }
-
-  #stepAt(moment: number): Step | undefined {
-    if (moment >= this.#end) return undefined;
-    let low = 0;
-    for (let high = this.#steps.length; high - low > 1; ) {
-      const middle = (low + high) >> 1;
-      if (this.#steps[middle]!.from <= moment) low = middle;
-      else high = middle;
-    }
-    return this.#steps[low];
   }
 
   /** Lets guest time pass up to the next instruction of any CPU, executing none. @returns the guest's end */
@@ -256,13 +220,13 @@ export class Timeline {
 
   /** What follows is a decision that executes nothing. */
   get isAtDecision(): boolean {
-    const step = this.#stepAt(this.#now);
+    const step = this.#way.at(this.#now);
     return step !== undefined && !('count' in step.decision);
   }
 
   /** The CPU that executes alone next, if that is what comes next. */
   get nextAlone(): number | undefined {
-    const decision = this.#stepAt(this.#now)?.decision;
+    const decision = this.#way.at(this.#now)?.decision;
     return decision?.kind === 'cpu' ? decision.cpu : undefined;
   }
 
@@ -273,11 +237,11 @@ export class Timeline {
     if (outcome !== undefined && outcome.kind !== 'hang') return outcome;
     this.#cut();
     if (delivered !== undefined) {
-      this.#push({ kind: 'deliver', cpu: delivered });
+      this.#way.push({ kind: 'deliver', cpu: delivered });
       this.#now++;
       this.#delivered = undefined;
     }
-    this.#push(decision);
+    this.#way.push(decision);
     const end = this.advance(lengthOf(decision));
     if (!this.isAtEnd) this.#cut(); // a breakpoint has come first
     return end;
@@ -288,43 +252,26 @@ export class Timeline {
     this.decide({ kind: 'edit', apply });
   }
 
-  #push(decision: Decision): void {
-    const last = this.#steps.at(-1);
-    if (decision.kind === 'cpu' && last?.decision.kind === 'cpu' && last.decision.cpu === decision.cpu) {
-      const count = last.decision.count + decision.count;
-      this.#steps[this.#steps.length - 1] = { from: last.from, decision: { ...decision, count } };
-    } else this.#steps.push({ from: this.#end, decision });
-    this.#end += lengthOf(decision);
-  }
-
   /** Forgets what comes after the present moment. */
   #cut(): void {
     this.#ended = undefined;
     this.#gate.cut();
     if (this.isAtEnd) return;
-    const step = this.#stepAt(this.#now);
-    this.#steps = this.#steps.filter(({ from }) => from < this.#now);
-    const last = this.#steps.at(-1);
-    if (step !== undefined && step === last && 'count' in last.decision)
-      this.#steps[this.#steps.length - 1] = {
-        from: last.from,
-        decision: { ...last.decision, count: this.#now - last.from },
-      };
-    this.#end = this.#now;
-    this.#release(({ moment }) => moment > this.#now);
+    this.#way = new Way(this.#way.before(this.#now));
+    this.#shelf.forgetAfter(this.#now);
   }
 
   /** Goes to a place of the run, in either direction; no point is met on the way. */
   goTo({ moment, delivered }: Place): void {
     const isBehind = moment > this.#now || (moment === this.#now && this.#delivered === undefined);
-    const kept = this.#keptBefore(moment);
+    const kept = this.#shelf.before(moment);
     if (!isBehind || (kept !== undefined && kept.moment > this.#now)) this.#restore(kept!);
     const { mode } = this.points;
     this.points.mode = 'pass';
     try {
       if (moment - this.#now > FAR) {
         this.#advanceTo(moment - NEAR);
-        this.#keepHere();
+        this.#keep();
       }
       this.#advanceTo(moment);
       if (delivered !== undefined) this.deliver(delivered);
@@ -341,97 +288,40 @@ export class Timeline {
 
   /** Goes to the last place before `moment` that has a snapshot. @returns its moment, or undefined where there is none */
   goToSnapshotBefore(moment: number): number | undefined {
-    const kept = this.#keptBefore(moment - 1);
+    const kept = this.#shelf.before(moment - 1);
     if (kept === undefined) return undefined;
     this.#restore(kept);
     return kept.moment;
   }
 
-  #keptBefore(moment: number): Kept | undefined {
-    return this.#kept.findLast((kept) => kept.moment <= moment);
-  }
-
-  #restore({ snapshot, moment, console }: Kept): void {
-    this.machine.restore(snapshot);
-    for (const cpu of this.machine.cpus) cpu.meetAgain();
-    this.#gate.count = console;
-    this.#now = moment;
+  #restore(kept: Kept): void {
+    this.#shelf.restore(kept);
+    this.#now = kept.moment;
     this.#delivered = undefined;
+    this.#deliveredAt = -1;
     this.points.takeHit();
   }
 
-  /** Keeps a snapshot where it is time for one. */
+  /** Keeps a snapshot, where this is a place for one. */
   #keep(): void {
-    const last = this.#keptBefore(this.#now);
-    if (last === undefined || this.#now - last.moment >= SNAPSHOT_EVERY) this.#keepHere();
-  }
-
-  #keepHere(): void {
-    const isNoPlace = this.#delivered !== undefined || this.outcome !== undefined;
-    if (!this.#isReversible || isNoPlace || this.#keptBefore(this.#now)?.moment === this.#now) return;
-    const kept = { moment: this.#now, snapshot: this.machine.snapshot(), console: this.#gate.count };
-    const at = this.#kept.findIndex(({ moment }) => moment > this.#now);
-    this.#kept.splice(at < 0 ? this.#kept.length : at, 0, kept);
-    if (this.#kept.length > MOST_SNAPSHOTS) this.#thinOut();
-  }
-
-  /** Drops the snapshot whose loss makes the smallest gap, seen from here: the further away, the fewer. */
-  #thinOut(): void {
-    let dropped = 1;
-    let least = Number.POSITIVE_INFINITY;
-    for (let index = 1; index < this.#kept.length - 1; index++) {
-      const gap = this.#kept[index + 1]!.moment - this.#kept[index - 1]!.moment;
-      const loss = gap / (Math.abs(this.#now - this.#kept[index]!.moment) + SNAPSHOT_EVERY);
-      if (loss >= least) continue;
-      least = loss;
-      dropped = index;
-    }
-    const [kept] = this.#kept.splice(dropped, 1);
-    this.machine.release(kept!.snapshot);
-  }
-
-  #release(isOld: (kept: Kept) => boolean): void {
-    for (const kept of this.#kept.filter(isOld)) {
-      this.machine.release(kept.snapshot);
-      this.#kept.splice(this.#kept.indexOf(kept), 1);
-    }
+    if (this.#isReversible && this.#delivered === undefined && this.outcome === undefined)
+      this.#shelf.keep(this.#now);
   }
 
   /** The present place, to come back to. */
   bookmark(): Bookmark {
-    this.#keepHere();
-    return { place: this.place, steps: this.#steps.slice() };
+    this.#keep();
+    return { place: this.place, way: this.#way.copy() };
   }
 
   /** Goes back to a bookmark; what has been decided since about the time behind it is forgotten. */
-  goBackTo({ place, steps }: Bookmark): void {
-    const common = commonMoments(this.#steps, steps);
-    this.#release(({ moment }) => moment > common);
-    this.#restore(this.#keptBefore(Math.min(common, place.moment))!);
+  goBackTo({ place, way }: Bookmark): void {
+    const common = this.#way.commonWith(way);
+    this.#shelf.forgetAfter(common);
+    this.#restore(this.#shelf.before(Math.min(common, place.moment))!);
     this.#ended = undefined;
-    this.#steps = steps.slice();
-    const last = steps.at(-1);
-    this.#end = last === undefined ? 0 : last.from + lengthOf(last.decision);
+    this.#way = way.copy();
     this.goTo(place);
     if (this.isAtEnd) this.#gate.cut();
   }
-}
-
-const lengthOf = (decision: Decision): number => ('count' in decision ? decision.count : 1);
-
-/** Moments for which two lists of decisions agree. */
-function commonMoments(one: readonly Step[], other: readonly Step[]): number {
-  let moments = 0;
-  for (const [index, { from, decision }] of one.entries()) {
-    const twin = other[index]?.decision;
-    if (twin !== decision) {
-      const isSameWay =
-        (decision.kind === 'run' && twin?.kind === 'run') ||
-        (decision.kind === 'cpu' && twin?.kind === 'cpu' && decision.cpu === twin.cpu);
-      if (!isSameWay) return moments;
-      if (lengthOf(twin) !== lengthOf(decision)) return from + Math.min(lengthOf(twin), lengthOf(decision));
-    }
-    moments = from + lengthOf(decision);
-  }
-  return moments;
 }

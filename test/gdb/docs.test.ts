@@ -1,7 +1,7 @@
 /** docs/gdb.md: its table of monitor commands is that of the code, and so are its numbers. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import type { Machine } from '../../emu/machine.js';
+import { Machine } from '../../emu/machine.js';
 import { ConsoleGate } from '../../src/gdb/console-gate.js';
 import { Monitor } from '../../src/gdb/monitor.js';
 import { Motion } from '../../src/gdb/motion.js';
@@ -12,7 +12,7 @@ import { Timeline } from '../../src/gdb/timeline.js';
 const text = readFileSync('docs/gdb.md', 'utf8');
 
 it('has each monitor command, as its help says it', () => {
-  const machine = { cpus: [] } as unknown as Machine; // help asks nothing of it
+  const machine = new Machine();
   const timeline = new Timeline({ machine, points: new Points(machine), gate: new ConsoleGate(() => {}) });
   const motion = new Motion(timeline, { interrupted: () => false, budget: 0, stopsAtEnd: false });
   const guest = { image: { name: '', digest: undefined }, modules: [], commandLine: '', cpus: 1, ram: 0 };
@@ -30,6 +30,7 @@ it('has each monitor command, as its help says it', () => {
     .map((line) => line.slice(0, 22).trim());
   const shown = [...text.matchAll(/^\| `monitor ([^`]+)`/gm)].map(([, usage]) => usage!.replaceAll('\\', ''));
   expect(shown).toEqual(usages);
+  machine.close();
 });
 
 it('names registers that there are', () => {

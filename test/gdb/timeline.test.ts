@@ -174,24 +174,31 @@ describe('a run under gdb', () => {
     run.machine.close();
   });
 
-  it('finds the last hit of a breakpoint, as often as it is met forward', async () => {
-    const run = under();
-    const { machine, timeline, motion } = run;
-    timeline.points.set('swbreak', machine.symbols.require('get_cookie'), 1, machine.cpus[0]!);
-    const met: string[] = [];
-    for (;;) {
-      const stop = await motion.continue();
-      if (stop.kind === 'ended') break;
-      expect(stop).toMatchObject({ kind: 'hit', hit: { type: 'swbreak' } });
-      met.push(stateOf(run));
-    }
-    expect(met.length).toBeGreaterThan(20);
-    for (const state of met.slice(-20).reverse()) {
-      expect(await motion.reverseContinue()).toMatchObject({ kind: 'hit' });
-      expect(stateOf(run)).toBe(state);
-    }
-    machine.close();
-  });
+  it.each(['get_cookie', 'asm_exc_nmi'])(
+    'finds the last hit of a breakpoint at %s, as often as it is met forward',
+    async (symbol) => {
+      const run = under();
+      const { machine, timeline, motion } = run;
+      timeline.points.set('swbreak', machine.symbols.require(symbol), 1, machine.cpus[0]!);
+      const met: string[] = [];
+      for (;;) {
+        const stop = await motion.continue();
+        if (stop.kind === 'ended') break;
+        expect(stop).toMatchObject({ kind: 'hit', hit: { type: 'swbreak' } });
+        met.push(stateOf(run));
+      }
+      for (const state of met.slice(-20).reverse()) {
+        expect(await motion.reverseContinue()).toMatchObject({ kind: 'hit' });
+        expect(stateOf(run)).toBe(state);
+      }
+      const other = load();
+      for (const choice of timeline.choices()!) applyChoice(other, choice);
+      expect(other.events.hash.digest).toBe(machine.events.hash.digest);
+      expect(met.length).toBeGreaterThan(1);
+      machine.close();
+      other.close();
+    },
+  );
 
   it('comes back to a bookmark on a way that it has left', () => {
     const run = under();
