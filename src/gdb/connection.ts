@@ -47,6 +47,7 @@ export class Connection {
     switch (arrival.kind) {
       case 'packet':
         this.#acknowledge('+');
+        this.#isInterrupted = false; // the guest stood: there was nothing to interrupt
         this.#waiting.push(arrival.body);
         return;
       case 'damaged':

@@ -87,7 +87,6 @@ export class Session {
     for (;;) {
       const packet = await this.#connection.next(signal);
       if (packet === undefined) return { kind: 'lost' };
-      this.#connection.takeInterrupt(); // the guest stands: there is nothing to interrupt
       const reply = await this.#answer(packet);
       if (reply === undefined) continue;
       if (typeof reply === 'object' && 'kind' in reply) return reply;

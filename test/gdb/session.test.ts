@@ -14,7 +14,6 @@ import { REGISTERS } from '../../src/gdb/registers.js';
 import { KERNEL, program } from '../system/run.js';
 
 const kernel = readFileSync(KERNEL);
-const hello = readFileSync(program('hello'));
 /** A packet with text for gdb's user. */
 const SAID = /^O[0-9a-f]/;
 const LIMIT_MS = 20_000;
@@ -52,10 +51,11 @@ class Client {
     }).run();
   }
 
-  static async open(): Promise<Client> {
+  static async open(name = 'hello'): Promise<Client> {
     const gate = new ConsoleGate(() => {});
     const machine = new Machine({ cpus: 2, console: gate.put });
-    machine.load(kernel, { modules: [{ bytes: hello, commandLine: 'hello' }] });
+    const bytes = readFileSync(program(name));
+    machine.load(kernel, { modules: [{ bytes, commandLine: name }] });
     const client = new Client(machine, await Listener.open({ host: '127.0.0.1', port: 0 }), gate);
     await client.connect();
     return client;
@@ -227,6 +227,14 @@ describe('a session', () => {
     expect(await client.command('schedule')).toContain(' do=1 ');
     expect(await client.ask('D')).toBe('OK');
     expect(await client.outcome).toEqual({ kind: 'poweroff' });
+  });
+
+  it('hears Ctrl-C right behind the packet that lets the guest go', async () => {
+    client = await Client.open('echo');
+    client.send('\x03');
+    client.send(Buffer.concat([framed('vCont;c'), Buffer.of(3)]));
+    expect(await client.reply()).toMatch(/^T02thread:/);
+    expect(await client.ask('?')).toMatch(/^T02thread:/);
   });
 
   it('tells the end of the guest', async () => {
