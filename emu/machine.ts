@@ -21,11 +21,12 @@ import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
 import { Uart, type UartState, type UartWiring } from './devices/uart.js';
+import type { MemoryAccess } from './engine/client.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { ipiWord, portWord } from './event-words.js';
 import { EventBus, type EventKind, type MachineEvent } from './events.js';
-import { phys } from './memory/address.js';
+import { type PhysAddr, phys } from './memory/address.js';
 import { GuestMemory } from './memory/guest-memory.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
 
@@ -112,6 +113,17 @@ export interface MachineSnapshot {
 /** At a breakpoint: true ends the run before the instruction executes. */
 export type BreakpointHandler = (cpu: Vcpu) => boolean;
 
+/** Hears of a memory access while its instruction executes; true ends the run behind that instruction. */
+export type AccessHandler = (cpu: Vcpu, access: MemoryAccess) => boolean;
+
+/** A range of physical addresses. */
+export interface Watched {
+  readonly kind: MemoryAccess['kind'];
+  readonly address: PhysAddr;
+  /** Bytes. */
+  readonly length: number;
+}
+
 export class Machine {
   readonly cpus: readonly Vcpu[];
   readonly memory: GuestMemory;
@@ -124,6 +136,7 @@ export class Machine {
   readonly #snapshots: SnapshotStore;
   readonly #breakpoints = new Map<bigint, BreakpointHandler[]>();
   readonly #userCode: BreakpointHandler[] = [];
+  readonly #watched = new Set<Watched & { readonly handler: AccessHandler }>();
   readonly #turn: number;
   #symbols: SymbolTable | undefined;
   #cursor = 0;
@@ -163,6 +176,7 @@ export class Machine {
       },
       breakpoint: (address) => this.#ask(this.#breakpoints.get(address) ?? []),
       userCode: () => this.#active.state.cpl === USER_CPL && this.#ask(this.#userCode),
+      accessed: (access) => this.#accessed(access),
       codeAddress: (address) => this.#codeAddress(address),
     });
     const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
@@ -427,6 +441,28 @@ export class Machine {
       this.#userCode.splice(this.#userCode.indexOf(handler), 1);
       this.#engine.watchUserCode(this.#userCode.length > 0);
     };
+  }
+
+  /**
+   * Calls `handler` whenever an instruction reads or writes a byte of RAM, under whatever linear address. What the CPU does by itself is not
+   * heard: page walks, and the frames of exceptions and interrupts. Watching costs what `Engine.watchMemory` says.
+   * @returns a function that ends it
+   */
+  watch(range: Watched, handler: AccessHandler): () => void {
+    const watched = { ...range, handler };
+    this.#watched.add(watched);
+    const end = this.#engine.watchMemory(range.kind, range.address, range.length);
+    return () => {
+      this.#watched.delete(watched);
+      end();
+    };
+  }
+
+  #accessed(access: MemoryAccess): void {
+    for (const { kind, address, length, handler } of this.#watched) {
+      const isInside = access.address < address + length && address < access.address + access.size;
+      if (kind === access.kind && isInside && handler(this.#active, access)) this.stop();
+    }
   }
 
   /** Every handler hears of it; one that says true ends the run. */

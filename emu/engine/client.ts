@@ -15,8 +15,18 @@ export interface EngineClient {
   breakpoint(address: bigint): boolean;
   /** An instruction in the lower half of the address space comes next, where that is watched; true ends the run before it. */
   userCode(): boolean;
+  /** The instruction that is executing reads or writes memory in a range that is watched, or close before it. */
+  accessed(access: MemoryAccess): void;
   /** Physical address of a code byte by the page tables now in use, or -1. */
   codeAddress(address: bigint): number;
+}
+
+export interface MemoryAccess {
+  readonly kind: 'read' | 'write';
+  /** Physical, of the first byte. */
+  readonly address: number;
+  /** Bytes. */
+  readonly size: number;
 }
 
 /** A device's registers on the physical bus. Offsets are from the start of its window; sizes are 1, 2, 4 or 8. */

@@ -3,7 +3,7 @@
  * then read and written where the engine itself has it, also in the middle of a run. The others lie in the engine's saved
  * form, which has the same fields in the same places. Readers and writers need not care.
  */
-import { type Ffi, type Pointer, REG, viewMemory } from './ffi.js';
+import { type Ffi, type Pointer, viewMemory } from './ffi.js';
 import {
   ARITHMETIC_FLAGS,
   CC_OP_EFLAGS,
@@ -13,6 +13,7 @@ import {
   type Layout,
   SEGMENT_SIZE,
 } from './layout.js';
+import { REG } from './registers.js';
 
 /** Numbers of the general registers as instructions encode them. */
 export const GPR = {
@@ -276,6 +277,21 @@ export class CpuState {
   }
   set efer(value: bigint) {
     this.#view.setBigUint64(this.#layout.efer, value, true);
+  }
+
+  /** A register that is none of the above, by the engine's number (`REG`), little-endian. While no code runs only. */
+  engineRegister(number: number, length: number): Buffer {
+    const { ffi, uc } = this.#place;
+    this.#scratch.fill(0);
+    if (this.loaded) ffi.regRead(uc, number, this.#scratch);
+    else ffi.contextRegRead(this.context, number, this.#scratch);
+    return Buffer.from(this.#scratch.subarray(0, length));
+  }
+  setEngineRegister(number: number, value: Uint8Array): void {
+    const { ffi, uc } = this.#place;
+    this.#scratch.fill(0).set(value);
+    if (this.loaded) ffi.regWrite(uc, number, this.#scratch);
+    else ffi.contextRegWrite(this.context, number, this.#scratch);
   }
 
   /** Error code of the exception that the engine has just raised. */

@@ -3,7 +3,7 @@
  * copying 5.5 KiB out and in and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one
  * per CPU, because then the engine itself notices code that is written by another CPU, and code is translated once for all.
  */
-import type { EngineClient, MmioWindow, RunEnd } from './client.js';
+import type { EngineClient, MemoryAccess, MmioWindow, RunEnd } from './client.js';
 import { CpuState } from './cpu-state.js';
 import {
   type Ffi,
@@ -11,13 +11,13 @@ import {
   HOOK,
   INSN,
   type Pointer,
-  REG,
   registerCallback,
   releaseCallback,
   UC_ARCH_X86,
   UC_CPU_X86_QEMU64,
   UC_ERR_EXCEPTION,
   UC_ERR_OK,
+  UC_MEM_WRITE,
   UC_MODE_64,
   UC_PROT_ALL,
   UC_PROT_READ_EXECUTE,
@@ -26,6 +26,7 @@ import {
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
 import { EngineError, noticesChangedCode } from './library.js';
+import { REG } from './registers.js';
 import { CODE_BUFFER, Translation } from './translation.js';
 
 const INVALID_OPCODE = 6;
@@ -37,6 +38,13 @@ const PRIMER_ADDRESS = 0xffff_f000n;
 const LOWER_HALF_END = 0x7fff_ffff_ffffn;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
+
+/** An access is told by its first byte: one that begins so far before a range may reach into it. */
+const LONGEST_ACCESS = 16;
+const ACCESS_HOOK: Readonly<Record<MemoryAccess['kind'], number>> = {
+  read: HOOK.MEM_READ,
+  write: HOOK.MEM_WRITE,
+};
 
 interface Breakpoint {
   /** Hooks. */
@@ -65,6 +73,7 @@ export class Engine {
   #userCodeCallback: Pointer = null;
   #guardCallback: Pointer = null;
   #userCodeHook: bigint | undefined;
+  #memoryCallback: Pointer = null;
   #loaded: CpuState | undefined;
   #failure: Error | undefined;
   #priming = false;
@@ -198,6 +207,13 @@ export class Engine {
     this.#userCodeCallback = at((address) => this.#beforeBlock(address, () => client.userCode()));
     this.#guardCallback = at((address) => this.#beforeGuard(address));
     this.#codeCallback = at((address) => this.#beforeInstruction(address, wanted));
+    this.#memoryCallback = this.#callback(
+      'memory',
+      (_uc: number, type: number, address: bigint | number, size: number) => {
+        const kind = type === UC_MEM_WRITE ? 'write' : 'read';
+        this.#guard(() => client.accessed({ kind, address: Number(address), size }), undefined);
+      },
+    );
   }
 
   #callback(kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown): Pointer {
@@ -499,6 +515,26 @@ export class Engine {
       this.#userCodeHook = undefined;
     }
     this.flushCode();
+  }
+
+  /**
+   * The client hears of accesses of one kind to a range of physical addresses, by which the engine has its hooks. Each access of the guest
+   * takes the engine's slow way as long as there is one; code already translated is forgotten.
+   * @returns what ends it
+   */
+  watchMemory(kind: MemoryAccess['kind'], address: number, length: number): () => void {
+    const from = Math.max(address - LONGEST_ACCESS + 1, 0);
+    const hook = this.#addHook(
+      ACCESS_HOOK[kind],
+      this.#memoryCallback,
+      BigInt(from),
+      BigInt(address + length - 1),
+    );
+    this.flushCode();
+    return () => {
+      this.#ffi.hookDel(this.#uc, hook);
+      this.flushCode();
+    };
   }
 
   #addHook(type: number, callback: Pointer, from: bigint, to: bigint): bigint {

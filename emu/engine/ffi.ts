@@ -23,28 +23,14 @@ export const HOOK = {
   INSN: 1 << 1,
   CODE: 1 << 2,
   BLOCK: 1 << 3,
+  MEM_READ: 1 << 10,
+  MEM_WRITE: 1 << 11,
   INSN_INVALID: 1 << 14,
   EDGE_GENERATED: 1 << 15,
 } as const;
 
 /** Instructions that HOOK.INSN takes (uc_x86_insn). */
 export const INSN = { CPUID: 113, IN: 218, OUT: 500, SYSCALL: 699 } as const;
-
-/** Registers of the register API (uc_x86_reg). */
-export const REG = {
-  RAX: 35,
-  RCX: 38,
-  RIP: 41,
-  CR0: 50,
-  CR2: 52,
-  CR3: 53,
-  CR4: 54,
-  IDTR: 242,
-  GDTR: 243,
-  TR: 245,
-  MSR: 248,
-  RFLAGS: 253,
-} as const;
 
 const write = (type: number, args: number): number => type | (args << 26) | (1 << 30);
 const CTL_USE_EXITS = write(4, 1);
@@ -54,6 +40,9 @@ const CTL_TB_REMOVE_CACHE = write(9, 2);
 const CTL_TB_FLUSH = write(10, 0);
 const CTL_TLB_FLUSH = write(11, 0);
 const CTL_TCG_BUFFER_SIZE = write(13, 1);
+
+/** What a memory hook says of a store (uc_mem_type). */
+export const UC_MEM_WRITE = 17;
 
 /** Error codes of uc_err that the machine tells apart. */
 export const UC_ERR_OK = 0;
@@ -72,6 +61,7 @@ const callback = {
   in: koffi.proto('uint32_t unwindlab_in(int uc, uint32_t port, int size)'),
   out: koffi.proto('void unwindlab_out(int uc, uint32_t port, int size, uint32_t value)'),
   code: koffi.proto('void unwindlab_code(int uc, uint64_t address)'),
+  memory: koffi.proto('void unwindlab_memory(int uc, int type, uint64_t address, int size)'),
   edge: koffi.proto('void unwindlab_edge(int uc, void *current)'),
   mmioRead: koffi.proto('uint64_t unwindlab_mmio_read(int uc, uint64_t offset, unsigned int size)'),
   mmioWrite: koffi.proto(

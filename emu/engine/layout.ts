@@ -9,7 +9,6 @@ import {
   ffi,
   HOOK,
   type Pointer,
-  REG,
   registerCallback,
   releaseCallback,
   UC_ARCH_X86,
@@ -20,6 +19,7 @@ import {
 } from './ffi.js';
 import { HostMemory, PAGE_SIZE } from './host-memory.js';
 import { EngineError } from './library.js';
+import { REG } from './registers.js';
 
 /** Offsets from the start of the CPU state; the same in all versions seen (2.1.1, 2.1.4). */
 export const FIELD = {

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { FormatName } from '../../emu/boot/formats.js';
 import type { Machine, Outcome } from '../../emu/machine.js';
-import { addRunOptions, formatOption, type GuestOptions, guestRun } from './guest-options.js';
+import { addDebugOptions, formatOption, type GuestOptions, guestRun } from './guest-options.js';
 import { endingOf, finish } from './outcome.js';
 import { runGuest } from './run-guest.js';
 
@@ -12,7 +12,7 @@ interface BootOptions extends GuestOptions {
 }
 
 export function bootCommand(): Command {
-  return addRunOptions(
+  return addDebugOptions(
     new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
   )
     .addOption(formatOption())

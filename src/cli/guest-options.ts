@@ -14,6 +14,7 @@ import {
   MIN_RAM,
 } from '../../emu/machine.js';
 import type { GuestFiles } from '../lab/open.js';
+import { type GdbAddress, gdbOption } from './debug-guest.js';
 import { UsageError } from './errors.js';
 
 interface RawOptions {
@@ -27,6 +28,7 @@ interface RawOptions {
   budget: number;
   record?: string;
   checkDeterminism?: boolean;
+  gdb?: GdbAddress;
 }
 
 export interface GuestRun {
@@ -38,6 +40,8 @@ export interface GuestRun {
   readonly record: string | undefined;
   /** Do the run twice and compare. */
   readonly isChecked: boolean;
+  /** Where to wait for gdb. */
+  readonly gdb: GdbAddress | undefined;
 }
 
 type Suffixes = Readonly<Record<string, number>>;
@@ -116,12 +120,19 @@ export const addRunOptions = (command: Command): Command =>
     .option('--record <file>', 'write the schedule and the events of the run there, for unwindlab replay')
     .option('--check-determinism', 'run the guest twice and compare the two runs');
 
+/** The same for those that gdb may move. */
+export const addDebugOptions = (command: Command): Command => addRunOptions(command).addOption(gdbOption());
+
 /** For commands whose output has no formats of its own. */
 export const formatOption = (): Option =>
   new Option('--format <format>', "boot protocol; default: the image's own").choices(FORMAT_NAMES);
 
 /** @param format the boot protocol; undefined: the image's own */
 export function guestRun(image: string, raw: RawOptions, format?: FormatName): GuestRun {
+  if (raw.gdb !== undefined && (raw.record !== undefined || raw.checkDeterminism))
+    throw new UsageError(
+      'expected --gdb without --record and --check-determinism; `monitor schedule` in gdb gives the schedule',
+    );
   return {
     files: {
       image,
@@ -139,6 +150,7 @@ export function guestRun(image: string, raw: RawOptions, format?: FormatName): G
     budget: raw.budget,
     record: raw.record,
     isChecked: raw.checkDeterminism ?? false,
+    gdb: raw.gdb,
   };
 }
 

@@ -1,16 +1,18 @@
 /** `unwindlab replay`: runs a schedule again and says where the run parts from the recorded one. */
 import { closeSync, openSync } from 'node:fs';
 import { Command } from 'commander';
+import { DEFAULT_BUDGET, type Outcome } from '../../emu/machine.js';
 import { FileError, type LoadedGuest, reasonOf } from '../lab/open.js';
 import { openSchedule } from '../lab/open-schedule.js';
 import { type Replay, replay } from '../lab/replay.js';
 import { logEvents } from '../schedule/event-log.js';
 import { parseSchedule, type Schedule, ScheduleError } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
-import { EXIT_STATUS } from './errors.js';
+import { debugGuest, type GdbAddress, gdbOption } from './debug-guest.js';
+import { EXIT_STATUS, UsageError } from './errors.js';
 import { hearingInterrupts } from './interrupt.js';
 import { LineReader } from './line-reader.js';
-import { INTERRUPTED } from './outcome.js';
+import { finish, INTERRUPTED } from './outcome.js';
 import { Recording } from './recording.js';
 import { differenceText } from './replay-text.js';
 import { checkSecondRun } from './second-run.js';
@@ -19,6 +21,7 @@ const STDIN = 0;
 
 interface ReplayOptions {
   checkDeterminism?: boolean;
+  gdb?: GdbAddress;
 }
 
 export function replayCommand(): Command {
@@ -26,6 +29,7 @@ export function replayCommand(): Command {
     .description('run a schedule again, and compare the run with what was recorded')
     .argument('<schedule>', 'a file of --record, - for stdin, or the line itself')
     .option('--check-determinism', 'run it twice and compare the two runs')
+    .addOption(gdbOption())
     .addHelpText('after', HELP)
     .action(replaySchedule);
 }
@@ -36,6 +40,11 @@ Exit status: 0 the run is as recorded, 1 it differs, 2 no schedule, 4 another im
 `;
 
 async function replaySchedule(from: string, options: ReplayOptions): Promise<void> {
+  if (options.gdb !== undefined) {
+    if (options.checkDeterminism) throw new UsageError('expected --gdb without --check-determinism');
+    await debugSchedule(from, options.gdb);
+    return;
+  }
   const { schedule, log, close } = openRecord(from);
   const second = options.checkDeterminism ? new Recording(undefined) : undefined;
   try {
@@ -46,6 +55,22 @@ async function replaySchedule(from: string, options: ReplayOptions): Promise<voi
     second?.close();
     close();
   }
+}
+
+/** The run as recorded, under gdb; what gdb decides, it decides anew. */
+async function debugSchedule(from: string, address: GdbAddress): Promise<void> {
+  const { schedule, close } = openRecord(from);
+  close();
+  const runner = {
+    console: (bytes: Buffer) => void process.stdout.write(bytes),
+    finished: (outcome: Outcome, { machine }: LoadedGuest) => finish(outcome, machine),
+  };
+  await debugGuest(address, runner, {
+    guest: schedule.guest,
+    budget: DEFAULT_BUDGET,
+    recorded: schedule.choices,
+    open: (console) => openSchedule(schedule, { console }),
+  });
 }
 
 async function replayOnce(

@@ -1,13 +1,14 @@
 /** What all commands that run a guest do alike: open it, connect console and stdin, run it, hear Ctrl-C, close it. */
-import { fstatSync } from 'node:fs';
 import type { Outcome } from '../../emu/machine.js';
-import { type GuestInput, type LoadedGuest, loadGuest, readGuest, readInput } from '../lab/open.js';
+import { type GuestInput, type LoadedGuest, loadGuest, readGuest } from '../lab/open.js';
 import { specOf } from '../lab/open-schedule.js';
 import { runToEnd } from '../lab/run.js';
 import { logEvents } from '../schedule/event-log.js';
 import { Recorder } from '../schedule/recorder.js';
 import type { GuestSpec, Schedule } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
+import { debugGuest } from './debug-guest.js';
+import { attachInput } from './guest-input.js';
 import type { GuestRun } from './guest-options.js';
 import { hearingInterrupts } from './interrupt.js';
 import { progressOf } from './progress.js';
@@ -29,6 +30,15 @@ export interface GuestRunner {
 
 export async function runGuest(run: GuestRun, runner: GuestRunner): Promise<void> {
   const input = readGuest(run.files);
+  if (run.gdb !== undefined) {
+    const guest = { ...specOf(input, run.options), ...(runner.drains && { drained: true }) };
+    await debugGuest(run.gdb, runner, {
+      guest,
+      budget: run.budget,
+      open: (console) => loadGuest(input, { ...run.options, console }),
+    });
+    return;
+  }
   const recording = run.record !== undefined || run.isChecked ? new Recording(run.record) : undefined;
   try {
     const spec = { ...specOf(input, run.options), ...(runner.drains && { drained: true }) };
@@ -80,30 +90,4 @@ async function runOnce(
     detachInput();
     guest.machine.close();
   }
-}
-
-const STDIN = 0;
-/** Control-D: what a terminal's line sends when the input ends. */
-const END_OF_INPUT = Uint8Array.of(4);
-
-/**
- * A terminal or a pipe is given to the guest as it comes; anything else, such as a file or /dev/null, as a whole before it
- * starts, which keeps the run repeatable. The end of the input becomes a control-D.
- * @returns what ends the connection.
- */
-function attachInput(give: (bytes: Uint8Array) => void): () => void {
-  const { stdin } = process;
-  const kind = fstatSync(STDIN);
-  if (!stdin.isTTY && !kind.isFIFO() && !kind.isSocket()) {
-    give(readInput('/dev/stdin'));
-    give(END_OF_INPUT);
-    return () => {};
-  }
-  const onData = (bytes: Buffer): void => give(bytes);
-  const onEnd = (): void => give(END_OF_INPUT);
-  stdin.on('data', onData).on('end', onEnd);
-  return () => {
-    stdin.off('data', onData).off('end', onEnd);
-    stdin.destroy();
-  };
 }

@@ -10,7 +10,7 @@ import { FilterError, syscallFilter } from '../trace/strace-filter.js';
 import { StraceSummary } from '../trace/strace-summary.js';
 import type { CallEvent } from '../trace/syscalls.js';
 import { UsageError } from './errors.js';
-import { addRunOptions, formatOption, type GuestOptions, guestRun, withWord } from './guest-options.js';
+import { addDebugOptions, formatOption, type GuestOptions, guestRun, withWord } from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
@@ -25,7 +25,7 @@ interface TraceOptions extends GuestOptions {
 }
 
 export function traceCommand(): Command {
-  return addRunOptions(new Command('trace').description('print the system calls of a guest as strace does'))
+  return addDebugOptions(new Command('trace').description('print the system calls of a guest as strace does'))
     .option('-f, --follow-forks', 'all tasks; this is the default')
     .option(
       '-e, --expression <filter>',

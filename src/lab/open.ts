@@ -129,6 +129,9 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'no right to it',
   EROFS: 'a file system that cannot be written',
   ENOSPC: 'no space left',
+  EADDRINUSE: 'the address in use',
+  EADDRNOTAVAIL: 'no such address on this machine',
+  ENOTFOUND: 'no such host',
 };
 
 /** In words, why the operating system refused a file. */
