@@ -55,8 +55,9 @@ export class WrittenPages {
   /**
    * @param address of the mapping's first page
    * @param pageSize in bytes, the host's
+   * @param mayScan false: as on a kernel before 6.7
    */
-  constructor(address: bigint, pages: number, pageSize: number) {
+  constructor(address: bigint, pages: number, pageSize: number, mayScan = true) {
     this.#address = address;
     this.#pages = pages;
     this.#pageSize = pageSize;
@@ -73,7 +74,7 @@ export class WrittenPages {
       [ARG.wanted, IS_PRESENT],
     ];
     for (const [at, word] of words) argument.writeBigUInt64LE(word, at);
-    this.isQuick = this.#scan(address) >= 0;
+    this.isQuick = mayScan && this.#scan(address) >= 0;
   }
 
   /** All that have been written and not dropped since, ascending. */
