@@ -10,7 +10,6 @@
  * none. So no CPU reads a time-stamp that is behind another's, which kernels check before they trust it.
  */
 import { type FormatName, planBoot } from './boot/formats.js';
-import type { BootFile, BootModule } from './boot/plan.js';
 import { SymbolTable } from './boot/symbols.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
@@ -21,82 +20,40 @@ import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
 import { Uart, type UartState, type UartWiring } from './devices/uart.js';
-import type { MemoryAccess } from './engine/client.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { ipiWord, portWord } from './event-words.js';
-import { EventBus, type EventKind, type MachineEvent } from './events.js';
-import { type PhysAddr, phys } from './memory/address.js';
+import { EventBus, type MachineEvent } from './events.js';
+import { phys } from './memory/address.js';
 import { GuestMemory } from './memory/guest-memory.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
+import {
+  type AccessHandler,
+  type BreakpointHandler,
+  DEFAULT_BUDGET,
+  DEFAULT_RAM,
+  DEFAULT_TURN,
+  type Injection,
+  type LoadOptions,
+  MAX_CPUS,
+  MAX_RAM,
+  MAX_TURN,
+  type MachineOptions,
+  MIN_RAM,
+  type Outcome,
+  type Until,
+  type Watched,
+} from './terms.js';
+import { Watchers } from './watchers.js';
 
-export const MAX_CPUS = 8;
-export const DEFAULT_RAM = 64 << 20;
-export const MIN_RAM = 2 << 20;
-export const MAX_RAM = 2 ** 31;
-/** Instructions of a turn. Shorter ones interleave CPUs more finely and cost about 2 µs each. */
-export const DEFAULT_TURN = 2000;
+export * from './terms.js';
+
 /** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */
 const TURN_OF_ONE_CPU = 1_000_000;
-export const MAX_TURN = 1_000_000_000;
-export const DEFAULT_BUDGET = 10_000_000_000;
 /** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
 const HANG_ROUNDS = 100_000;
 const COM1 = 0x3f8;
-const USER_CPL = 3;
 const BROADCAST = 0xff;
-
-/** What stands around the CPUs: a serial port and the ways to power off, or all that a PC has (`docs/devices.md`). */
-export const MACHINE_KINDS = ['microvm', 'pc'] as const;
-export type MachineKind = (typeof MACHINE_KINDS)[number];
-
-export interface MachineOptions {
-  /** Default: microvm. */
-  readonly kind?: MachineKind;
-  /** 1 to 8; default 1. */
-  readonly cpus?: number;
-  /** Bytes of RAM, a multiple of 4 KiB; default 64 MiB. */
-  readonly ram?: number;
-  /** Instructions per turn, at most 10^9; default 2000. */
-  readonly turn?: number;
-  /** Receives each byte that the guest sends on its first serial port. */
-  readonly console?: (byte: number) => void;
-}
-
-export interface LoadOptions {
-  /** The image's name, which multiboot kernels find before their command line; default `kernel`. */
-  readonly name?: string;
-  readonly commandLine?: string;
-  readonly initrd?: BootFile;
-  /** Files beside the kernel, where its format has such. */
-  readonly modules?: readonly BootModule[];
-  /** The boot protocol; default: the image's own. */
-  readonly format?: FormatName;
-}
-
-/** Why a run ended. */
-export type Outcome =
-  | PowerEvent
-  /** The instruction budget is spent. */
-  | { readonly kind: 'budget' }
-  /** A CPU met an exception that no handler could take, three times over. */
-  | { readonly kind: 'triple-fault'; readonly cpu: number; readonly rip: bigint; readonly vector: number }
-  /** Every CPU is halted and nothing will wake one. */
-  | { readonly kind: 'hang' }
-  /** A CPU fetched or touched physical memory that is not there. */
-  | { readonly kind: 'bus-error'; readonly cpu: number; readonly rip: bigint }
-  /** What `until` asked for has been reached; at a breakpoint the instruction has not executed yet. */
-  | { readonly kind: 'reached'; readonly cpu: number; readonly rip: bigint }
-  /** `stop` was called. */
-  | { readonly kind: 'stopped' };
-
-export type Until =
-  | { readonly symbol: string }
-  | { readonly address: bigint }
-  | { readonly event: EventKind; readonly where?: (event: MachineEvent) => boolean };
-
-/** What is given to a CPU from outside at its present instruction boundary. */
-export type Injection = { readonly nmi: true } | { readonly vector: number };
 
 export interface MachineSnapshot {
   readonly ram: RamSnapshot;
@@ -110,20 +67,6 @@ export interface MachineSnapshot {
   readonly power: PowerEvent | undefined;
 }
 
-/** At a breakpoint: true ends the run before the instruction executes. */
-export type BreakpointHandler = (cpu: Vcpu) => boolean;
-
-/** Hears of a memory access while its instruction executes; true ends the run behind that instruction. */
-export type AccessHandler = (cpu: Vcpu, access: MemoryAccess) => boolean;
-
-/** A range of physical addresses. */
-export interface Watched {
-  readonly kind: MemoryAccess['kind'];
-  readonly address: PhysAddr;
-  /** Bytes. */
-  readonly length: number;
-}
-
 export class Machine {
   readonly cpus: readonly Vcpu[];
   readonly memory: GuestMemory;
@@ -134,9 +77,7 @@ export class Machine {
   readonly #board: PcBoard | undefined;
   readonly #ports: PortBus;
   readonly #snapshots: SnapshotStore;
-  readonly #breakpoints = new Map<bigint, BreakpointHandler[]>();
-  readonly #userCode: BreakpointHandler[] = [];
-  readonly #watched = new Set<Watched & { readonly handler: AccessHandler }>();
+  readonly #watchers = new Watchers();
   readonly #turn: number;
   #symbols: SymbolTable | undefined;
   #cursor = 0;
@@ -174,9 +115,11 @@ export class Machine {
         if (!this.#active.mayAccessPort(port, size)) return;
         this.#ports.write(port, size, this.#port('out', port, size, value));
       },
-      breakpoint: (address) => this.#ask(this.#breakpoints.get(address) ?? []),
-      userCode: () => this.#active.state.cpl === USER_CPL && this.#ask(this.#userCode),
-      accessed: (access) => this.#accessed(access),
+      breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
+      userCode: () => this.#watchers.atUserCode(this.#active),
+      accessed: (access) => {
+        if (this.#watchers.accessed(this.#active, access)) this.stop();
+      },
       codeAddress: (address) => this.#codeAddress(address),
     });
     const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
@@ -413,20 +356,7 @@ export class Machine {
    * @returns a function that removes it.
    */
   breakpoint(address: bigint, handler: BreakpointHandler): () => void {
-    let handlers = this.#breakpoints.get(address);
-    if (handlers === undefined) {
-      handlers = [];
-      this.#breakpoints.set(address, handlers);
-      this.#engine.addBreakpoint(address);
-    }
-    const all = handlers;
-    all.push(handler);
-    return () => {
-      all.splice(all.indexOf(handler), 1);
-      if (all.length > 0) return;
-      this.#breakpoints.delete(address);
-      this.#engine.removeBreakpoint(address);
-    };
+    return this.#watchers.breakpoint(this.#engine, address, handler);
   }
 
   /**
@@ -435,12 +365,7 @@ export class Machine {
    * @returns a function that ends it; it costs what `breakpoint` costs.
    */
   onUserCode(handler: BreakpointHandler): () => void {
-    this.#userCode.push(handler);
-    this.#engine.watchUserCode(true);
-    return () => {
-      this.#userCode.splice(this.#userCode.indexOf(handler), 1);
-      this.#engine.watchUserCode(this.#userCode.length > 0);
-    };
+    return this.#watchers.onUserCode(this.#engine, handler);
   }
 
   /**
@@ -449,27 +374,7 @@ export class Machine {
    * @returns a function that ends it
    */
   watch(range: Watched, handler: AccessHandler): () => void {
-    const watched = { ...range, handler };
-    this.#watched.add(watched);
-    const end = this.#engine.watchMemory(range.kind, range.address, range.length);
-    return () => {
-      this.#watched.delete(watched);
-      end();
-    };
-  }
-
-  #accessed(access: MemoryAccess): void {
-    for (const { kind, address, length, handler } of this.#watched) {
-      const isInside = access.address < address + length && address < access.address + access.size;
-      if (kind === access.kind && isInside && handler(this.#active, access)) this.stop();
-    }
-  }
-
-  /** Every handler hears of it; one that says true ends the run. */
-  #ask(handlers: readonly BreakpointHandler[]): boolean {
-    let stop = false;
-    for (const handler of handlers) stop = handler(this.#active) || stop;
-    return stop;
+    return this.#watchers.watch(this.#engine, range, handler);
   }
 
   /** Virtual memory as a CPU sees it now; `undefined` where a byte is not mapped. */
