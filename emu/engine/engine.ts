@@ -359,7 +359,7 @@ export class Engine {
   }
 
   /**
-   * The same, and the run also ends as `guard` before an instruction that may let in what the CPU holds back (`Guards`), and behind
+   * The same, and the run also ends as `guard` before an instruction that may let in what the CPU holds back (`guards.ts`), and behind
    * an exception. In 64-bit mode only.
    */
   runGuarded(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {

@@ -12,22 +12,27 @@ import { LitmusError, LitmusLimit } from '../litmus/test.js';
 import { ScheduleError } from '../schedule/schedule.js';
 import { ReportError } from '../sweep/report.js';
 import { WindowError } from '../sweep/window.js';
-import { bootCommand } from './boot.js';
-import { disasmCommand } from './disasm.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
-import { explainCommand } from './explain.js';
-import { litmusCommand } from './litmus.js';
-import { racesCommand } from './races.js';
-import { replayCommand } from './replay.js';
-import { setupCommand } from './setup.js';
-import { stacksCommand } from './stacks.js';
-import { mergeCommand, sweepCommand } from './sweep.js';
-import { symbolsCommand } from './symbols.js';
-import { traceCommand } from './trace.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
-function program(): Command {
+/** By name, in the order of the help. Only the one that is asked for is read: all together take longer than a small guest runs. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  boot: async () => (await import('./boot.js')).bootCommand(),
+  trace: async () => (await import('./trace.js')).traceCommand(),
+  stacks: async () => (await import('./stacks.js')).stacksCommand(),
+  replay: async () => (await import('./replay.js')).replayCommand(),
+  sweep: async () => (await import('./sweep.js')).sweepCommand(),
+  merge: async () => (await import('./sweep.js')).mergeCommand(),
+  races: async () => (await import('./races.js')).racesCommand(),
+  explain: async () => (await import('./explain.js')).explainCommand(),
+  disasm: async () => (await import('./disasm.js')).disasmCommand(),
+  symbols: async () => (await import('./symbols.js')).symbolsCommand(),
+  litmus: async () => (await import('./litmus.js')).litmusCommand(),
+  setup: async () => (await import('./setup.js')).setupCommand(),
+};
+
+async function program(): Promise<Command> {
   const root = new Command('unwindlab')
     .description(
       "boots x86-64 guest images, traces them, and stitches their stacks by Linux's deferred unwinding",
@@ -37,20 +42,9 @@ function program(): Command {
     .showHelpAfterError('(--help shows what is possible)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'unwindlab: ')) })
     .exitOverride();
-  const commands = [
-    bootCommand(),
-    traceCommand(),
-    stacksCommand(),
-    replayCommand(),
-    sweepCommand(),
-    mergeCommand(),
-    racesCommand(),
-    explainCommand(),
-    disasmCommand(),
-    symbolsCommand(),
-    litmusCommand(),
-    setupCommand(),
-  ];
+  const asked = process.argv[2] ?? '';
+  const names = Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS);
+  const commands = await Promise.all(names.map((name) => COMMANDS[name]!()));
   for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
   return root;
 }
@@ -91,7 +85,8 @@ for (const stream of [process.stdout, process.stderr])
   });
 
 try {
-  await program().parseAsync();
+  const root = await program();
+  await root.parseAsync();
 } catch (error) {
   process.exitCode = statusOf(error);
 }
