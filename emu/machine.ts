@@ -121,7 +121,7 @@ export class Machine {
         if (this.#watchers.accessed(this.#active, access)) this.stop();
       },
       codeAddress: (address) => this.#codeAddress(address),
-    });
+    }, options.freeRunning);
     const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
     this.cpus = Array.from({ length: cpus }, (_, index) => {
       const cpu = new Vcpu({ ...parts, index });

@@ -29,6 +29,11 @@ export interface MachineOptions {
   readonly ram?: number;
   /** Instructions per turn, at most 10^9; default 2000. */
   readonly turn?: number;
+  /**
+   * Time goes by blocks of code, 4 ns each, and not by instructions: many times faster, and nothing happens at an exact instruction.
+   * Default: false.
+   */
+  readonly freeRunning?: boolean;
   /** Receives each byte that the guest sends on its first serial port. */
   readonly console?: (byte: number) => void;
 }

@@ -4,6 +4,7 @@
  * per CPU, because then the engine itself notices code that is written by another CPU, and code is translated once for all.
  */
 import type { EngineClient, MemoryAccess, MmioWindow, RunEnd } from './client.js';
+import { Counter } from './counter.js';
 import { CpuState } from './cpu-state.js';
 import {
   type Ffi,
@@ -60,7 +61,7 @@ export class Engine {
   readonly #pristine: Pointer;
   readonly #callbacks: Pointer[] = [];
   readonly #contexts: Pointer[] = [];
-  readonly #bookkeeping: DataView;
+  readonly #counter: Counter;
   readonly #live: DataView;
   #running = false;
   readonly #scratch = Buffer.alloc(16);
@@ -77,30 +78,33 @@ export class Engine {
   #loaded: CpuState | undefined;
   #failure: Error | undefined;
   #priming = false;
-  /** Instructions of the present run before the breakpoint that has ended it. */
+  /** Counts of the present run before the breakpoint that has ended it. */
   #stoppedAt: number | undefined;
-  /** Instructions of the present run before the last block with a hook. */
+  /** Where the client has last been asked: the counts of the present run before it, and the address. */
   #askedAt = -1;
+  #askedFor = 0n;
   #isAtGuard = false;
   /** A hook is called for an instruction that has not been counted yet. */
   #isBeforeCount = false;
   /** The breakpoint that does not stop the first instruction of the run under way. */
   #passed: bigint | undefined;
 
-  constructor(ram: HostMemory, client: EngineClient) {
+  /** @param countsBlocks free running: time goes block by block, and runs end between two of them */
+  constructor(ram: HostMemory, client: EngineClient, countsBlocks = false) {
     this.#client = client;
     const f = this.#ffi;
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.#uc = out[0];
     f.check(f.setCpuModel(this.#uc, UC_CPU_X86_QEMU64), 'uc_ctl');
-    this.#bookkeeping = new DataView(viewMemory(this.#uc, this.#layout.counter + 16), this.#layout.counter);
+    this.#counter = new Counter(this.#uc, this.#layout.counter);
     const { contextSize, start, live } = this.#layout;
     f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
     f.check(f.useExits(this.#uc), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     this.#translation = new Translation({
       ram: ram.bytes,
+      isExact: !countsBlocks,
       physicalOf: (address) => client.codeAddress(address),
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: ({ pc, size }) => {
@@ -127,6 +131,11 @@ export class Engine {
     f.check(f.contextSave(this.#uc, this.#pristine), 'uc_context_save');
     this.#contexts.push(this.#pristine);
     this.#prime();
+    if (countsBlocks) {
+      this.#counter.countBlocks(f, this.#uc);
+      f.check(f.flushCode(this.#uc), 'uc_ctl');
+      this.#prime();
+    }
     this.#addHooks();
   }
 
@@ -256,11 +265,11 @@ export class Engine {
 
   /** A block with a hook is about to run. Its first instruction has not been counted, and RIP is that of some block before. */
   #beforeBlock(address: bigint, wanted: (address: bigint) => boolean): void {
-    const counted = this.#bookkeeping.getUint32(0, true);
-    if (counted >= this.#bookkeeping.getUint32(8, true)) return; // the run ends before it
-    this.#askedAt = counted;
+    const { begun, allowed, isExact } = this.#counter;
+    const counted = isExact ? begun : begun - 1;
+    if (counted >= allowed) return; // the run ends before it
     this.#loaded!.rip = address;
-    this.#isBeforeCount = true;
+    this.#isBeforeCount = isExact;
     try {
       this.#ask(address, counted, wanted);
     } finally {
@@ -271,6 +280,7 @@ export class Engine {
   /** A block that begins with a guard is about to run: a guarded run ends before it. */
   #beforeGuard(address: bigint): void {
     if (!this.#guarded) return;
+    if (!this.#counter.isExact) this.#counter.begun--; // it has been counted and will not run
     this.#loaded!.rip = address;
     this.#isAtGuard = true;
     this.#ffi.stop(this.#uc);
@@ -278,12 +288,14 @@ export class Engine {
 
   /** An instruction with a hook is about to run; it has been counted. */
   #beforeInstruction(address: bigint, wanted: (address: bigint) => boolean): void {
-    const counted = this.#bookkeeping.getUint32(0, true) - 1;
-    if (this.#askedAt !== counted) this.#ask(address, counted, wanted);
+    const counted = this.#counter.begun - 1;
+    if (this.#askedAt !== counted || this.#askedFor !== address) this.#ask(address, counted, wanted);
   }
 
   #ask(address: bigint, counted: number, wanted: (address: bigint) => boolean): void {
-    if (this.#passed === address && this.#retiredBefore + counted === 0) return;
+    this.#askedAt = counted;
+    this.#askedFor = address;
+    if (this.#passed === address && this.#countedBefore + counted === 0) return;
     if (!wanted(address)) return;
     this.#stoppedAt = counted;
     this.#ffi.stop(this.#uc);
@@ -376,10 +388,14 @@ export class Engine {
     }
   }
 
-  #run(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; executed: number } {
+  #run(state: CpuState, instructions: number, passed?: bigint): { end: RunEnd; executed: number } {
+    const { end, counts } = this.#runCounts(state, this.#counter.limit(instructions), passed);
+    return { end, executed: this.#counter.instructions(counts) };
+  }
+
+  #runCounts(state: CpuState, limit: number, passed?: bigint): { end: RunEnd; counts: number } {
     const f = this.#ffi;
-    const book = this.#bookkeeping;
-    let executed = 0;
+    let counts = 0;
     for (;;) {
       this.load(state);
       if (this.#translation.isFull) this.flushCode();
@@ -387,28 +403,27 @@ export class Engine {
       this.#askedAt = -1;
       this.#isAtGuard = false;
       this.#translation.isUnfinished = false;
-      this.#retiredBefore = executed;
-      this.#passed = executed === 0 ? passed : undefined;
+      this.#countedBefore = counts;
+      this.#passed = counts === 0 ? passed : undefined;
       state.exceptionDelivered(); // one that the end of the last run cut short comes again, and is no second one
       this.#running = true;
-      const code = f.start(this.#uc, state.rip, 0n, 0n, limit - executed) as number;
+      const code = f.start(this.#uc, state.rip, 0n, 0n, limit - counts) as number;
       this.#running = false;
-      const counter = book.getUint32(0, true);
-      const allowed = book.getUint32(8, true);
+      const { begun, allowed } = this.#counter;
       if (this.#failure !== undefined) this.#rethrow();
-      if (this.#stoppedAt !== undefined) return { end: 'breakpoint', executed: executed + this.#stoppedAt };
-      executed += Math.min(counter, allowed);
-      if (counter > allowed) return { end: 'limit', executed };
-      if (this.#isAtGuard) return { end: counter < allowed ? 'guard' : 'limit', executed };
+      if (this.#stoppedAt !== undefined) return { end: 'breakpoint', counts: counts + this.#stoppedAt };
+      counts += Math.min(begun, allowed);
+      if (begun > allowed) return { end: 'limit', counts };
+      if (this.#isAtGuard) return { end: begun < allowed ? 'guard' : 'limit', counts };
       if (this.#translation.isUnfinished || code === UC_ERR_EXCEPTION) {
-        if (counter < allowed) continue;
+        if (begun < allowed) continue;
         this.#translation.abandon();
-        return { end: 'limit', executed };
+        return { end: 'limit', counts };
       }
-      return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', executed };
+      return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', counts };
     }
   }
-  #retiredBefore = 0;
+  #countedBefore = 0;
 
   /** Physical pages that hold translated code. */
   get codePages(): Set<number> {
@@ -421,7 +436,8 @@ export class Engine {
 
   /** Instructions of the present run that were begun before the one that is executing. */
   get retired(): number {
-    return this.#retiredBefore + this.#bookkeeping.getUint32(0, true) - (this.#isBeforeCount ? 0 : 1);
+    const counts = this.#countedBefore + this.#counter.begun - (this.#isBeforeCount ? 0 : 1);
+    return this.#counter.instructions(counts);
   }
 
   /** Of the instruction that executes as CPUID: the second byte of its opcode, if it is known to be RDTSC, RDMSR or RDPMC without a prefix. */
@@ -431,7 +447,7 @@ export class Engine {
 
   /** From within a hook: the run ends when the instruction that is executing has finished. */
   curtail(): void {
-    this.#bookkeeping.setUint32(8, this.#bookkeeping.getUint32(0, true), true);
+    this.#counter.allowed = this.#counter.begun;
   }
 
   /**
@@ -439,9 +455,9 @@ export class Engine {
    * @returns false when the limit is reached; the run then ends here.
    */
   countEvent(): boolean {
-    const counter = this.#bookkeeping.getUint32(0, true) + 1;
-    this.#bookkeeping.setUint32(0, counter, true);
-    if (counter <= this.#bookkeeping.getUint32(8, true)) return true;
+    const counter = this.#counter;
+    counter.begun++;
+    if (counter.begun <= counter.allowed) return true;
     this.#ffi.stop(this.#uc);
     return false;
   }

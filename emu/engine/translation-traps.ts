@@ -23,6 +23,7 @@ const isTrappedOpcode = (second: number): boolean =>
   (second >= 0x30 && second <= 0x35) || second === 0x21 || second === 0x23;
 /** RDTSC, RDMSR, RDPMC have no effect but on registers. */
 const isReading = (second: number): boolean => second >= 0x31 && second <= 0x33;
+const RDMSR_SECOND = 0x32;
 const UD2_SECOND = 0x0b;
 const CPUID_SECOND = 0xa2;
 const AMBIGUOUS = -1;
@@ -42,6 +43,8 @@ export interface TrapHost {
   physicalOf(address: bigint): number;
   /** Throws the block away and has it translated again before it runs. */
   retranslate(block: Block): void;
+  /** A run can end right behind any instruction, so that one which was to fault has done nothing but run out. */
+  readonly endsAnywhere: boolean;
 }
 
 /** A byte of guest code that is another while a block is translated. */
@@ -113,9 +116,14 @@ export class TranslationTraps {
     if (!confirmed) this.#suspect(probe.block, probe.offset + 1, true);
     // The first translation ended at the same place: ask again with an instruction of another length.
     else if (!probe.last) this.#lay(probe.block, probe.offset, HLT, 0, true);
-    else if (isReading(this.#secondOf(probe))) this.#makeCpuid(probe);
+    else if (this.#becomesCpuid(this.#secondOf(probe))) this.#makeCpuid(probe);
     else if (isHalt) this.#lay(probe.block, probe.offset, UD2_SECOND, 1, true);
     else this.#accept();
+  }
+
+  /** Where the block would go on behind a refused RDMSR, it stays a trap: kernels ask for registers that are not there. */
+  #becomesCpuid(second: number): boolean {
+    return isReading(second) && (second !== RDMSR_SECOND || this.#host.endsAnywhere);
   }
 
   /** The true second byte of an opcode that is no longer probed. */

@@ -31,6 +31,8 @@ export interface TranslationHost {
   forget(block: Block): void;
   /** Has the client asked before an instruction itself, wherever it stands in a block. */
   hookInstruction(address: bigint): void;
+  /** Runs end behind the instruction at which they are told to, not behind its block. */
+  readonly isExact: boolean;
   /** Has guarded runs end before a block that begins at an address. */
   hookGuard(address: bigint): void;
 }
@@ -61,6 +63,7 @@ export class Translation {
       ram: host.ram,
       physicalOf: (address) => host.physicalOf(address),
       retranslate: (block) => this.#again(block),
+      endsAnywhere: host.isExact,
     });
   }
 

@@ -144,7 +144,7 @@ export function guestRun(image: string, raw: RawOptions, format?: FormatName): G
     options: {
       ...(raw.machine !== undefined && { kind: raw.machine }),
       cpus: raw.cpus,
-      ram: raw.ram,
+      ram: raw.ram, ...(process.env["FREE"] && { freeRunning: true }),
       turn: raw.turn,
     },
     budget: raw.budget,
