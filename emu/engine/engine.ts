@@ -99,12 +99,14 @@ export class Engine {
     f.check(f.setCpuModel(this.#uc, UC_CPU_X86_QEMU64), 'uc_ctl');
     this.#counter = new Counter(this.#uc, this.#layout.counter);
     const { contextSize, start, live } = this.#layout;
-    f.check(f.codeBuffer(this.#uc, CODE_BUFFER), 'uc_ctl');
+    const codeBuffer = countsBlocks ? CODE_BUFFER.big : CODE_BUFFER.small;
+    f.check(f.codeBuffer(this.#uc, codeBuffer), 'uc_ctl');
     f.check(f.useExits(this.#uc), 'uc_ctl');
     f.check(f.memMapPtr(this.#uc, 0n, BigInt(ram.size), UC_PROT_ALL, ram.pointer), 'uc_mem_map_ptr');
     this.#translation = new Translation({
       ram: ram.bytes,
       isExact: !countsBlocks,
+      codeBuffer,
       physicalOf: (address) => client.codeAddress(address),
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: ({ pc, size }) => {
@@ -187,6 +189,7 @@ export class Engine {
       'cpuid',
       () => {
         this.#guard(() => client.cpuid(), undefined);
+        this.#counter.hostCall();
         return 1;
       },
       INSN.CPUID,
@@ -194,7 +197,10 @@ export class Engine {
     this.#hook(
       HOOK.INSN,
       'in',
-      (_uc: number, port: number, size: number) => this.#guard(() => client.portIn(port, size), 0xffff_ffff),
+      (_uc: number, port: number, size: number) => {
+        this.#counter.hostCall();
+        return this.#guard(() => client.portIn(port, size), 0xffff_ffff);
+      },
       INSN.IN,
     );
     this.#hook(
@@ -488,9 +494,10 @@ export class Engine {
 
   /** Puts a device on the physical bus. */
   mapMmio(address: number, size: number, window: MmioWindow): void {
-    const read = this.#callback('mmioRead', (_uc: number, offset: bigint | number, bytes: number) =>
-      this.#guard(() => window.read(Number(offset), bytes), 0),
-    );
+    const read = this.#callback('mmioRead', (_uc: number, offset: bigint | number, bytes: number) => {
+      this.#counter.hostCall();
+      return this.#guard(() => window.read(Number(offset), bytes), 0);
+    });
     const write = this.#callback(
       'mmioWrite',
       (_uc: number, offset: bigint | number, bytes: number, value: bigint | number) =>

@@ -10,10 +10,11 @@ import { PAGE_SIZE } from './host-memory.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
 /**
- * Room for translated code, in bytes. The default of 1 GiB makes the first flush of 2.1.1 take two seconds.
+ * Room for translated code, in bytes, for small guests and for big ones. The engine's default of 1 GiB makes the first flush of 2.1.1
+ * take two seconds.
  * @internal
  */
-export const CODE_BUFFER = 32 << 20;
+export const CODE_BUFFER = { small: 32 << 20, big: 512 << 20 } as const;
 /**
  * What a block takes of it at most, on average: it was found to be 100 bytes an instruction, all told. Full, the engine flushes it in the
  * middle of a run, and the next `forget` takes the process down.
@@ -23,6 +24,8 @@ const BYTES = { block: 256, instruction: 160 } as const;
 export interface TranslationHost {
   /** Guest RAM. */
   readonly ram: Uint8Array;
+  /** Room for translated code, in bytes. */
+  readonly codeBuffer: number;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
   /** Where runs stop; they count for what is translated from now on. */
@@ -145,7 +148,7 @@ export class Translation {
 
   /** All code must be flushed before the next run. */
   get isFull(): boolean {
-    return this.#volume > CODE_BUFFER;
+    return this.#volume > this.#host.codeBuffer;
   }
   /** Whether a guarded run ends before it begins. */
   isGuard(rip: bigint): boolean {
