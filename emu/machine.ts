@@ -41,7 +41,7 @@ import {
   type MachineOptions,
   MIN_RAM,
   type Outcome,
-  type Until,
+  type RunOptions,
   type Watched,
 } from './terms.js';
 import { Watchers } from './watchers.js';
@@ -79,6 +79,8 @@ export class Machine {
   readonly #snapshots: SnapshotStore;
   readonly #watchers = new Watchers();
   readonly #turn: number;
+  /** See `MachineOptions`. */
+  readonly freeRunning: boolean;
   #symbols: SymbolTable | undefined;
   #cursor = 0;
   #turnEnd: number;
@@ -93,7 +95,8 @@ export class Machine {
 
   /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
   constructor(options: MachineOptions = {}) {
-    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN, freeRunning = false } = options;
+    this.freeRunning = freeRunning;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
     expectWhole('ram', ram, MIN_RAM, MAX_RAM);
     expectWhole('turn', turn, 1, MAX_TURN);
@@ -102,26 +105,30 @@ export class Machine {
     this.#ram = new HostMemory(ram);
     this.memory = new GuestMemory(this.#ram);
     this.#snapshots = new SnapshotStore(this.#ram);
-    this.#engine = new Engine(this.#ram, {
-      exception: (vector) => this.#active.exception(vector),
-      invalidInstruction: () => this.#active.invalidInstruction(),
-      syscall: () => this.#active.syscall(),
-      cpuid: () => this.#active.cpuid(),
-      portIn: (port, size) =>
-        this.#active.mayAccessPort(port, size)
-          ? this.#port('in', port, size, this.#ports.read(port, size))
-          : FLOATING,
-      portOut: (port, size, value) => {
-        if (!this.#active.mayAccessPort(port, size)) return;
-        this.#ports.write(port, size, this.#port('out', port, size, value));
+    this.#engine = new Engine(
+      this.#ram,
+      {
+        exception: (vector) => this.#active.exception(vector),
+        invalidInstruction: () => this.#active.invalidInstruction(),
+        syscall: () => this.#active.syscall(),
+        cpuid: () => this.#active.cpuid(),
+        portIn: (port, size) =>
+          this.#active.mayAccessPort(port, size)
+            ? this.#port('in', port, size, this.#ports.read(port, size))
+            : FLOATING,
+        portOut: (port, size, value) => {
+          if (!this.#active.mayAccessPort(port, size)) return;
+          this.#ports.write(port, size, this.#port('out', port, size, value));
+        },
+        breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
+        userCode: () => this.#watchers.atUserCode(this.#active),
+        accessed: (access) => {
+          if (this.#watchers.accessed(this.#active, access)) this.stop();
+        },
+        codeAddress: (address) => this.#codeAddress(address),
       },
-      breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
-      userCode: () => this.#watchers.atUserCode(this.#active),
-      accessed: (access) => {
-        if (this.#watchers.accessed(this.#active, access)) this.stop();
-      },
-      codeAddress: (address) => this.#codeAddress(address),
-    }, options.freeRunning);
+      freeRunning,
+    );
     const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
     this.cpus = Array.from({ length: cpus }, (_, index) => {
       const cpu = new Vcpu({ ...parts, index });
@@ -215,9 +222,9 @@ export class Machine {
   }
 
   /** Runs until the guest ends, `until` is reached, or `budget` instructions (default 10^10) have been executed. */
-  run(options: { until?: Until; budget?: number } = {}): Outcome {
+  run(options: RunOptions = {}): Outcome {
     const { until } = options;
-    if (until === undefined) return this.#run(options.budget);
+    if (until === undefined) return this.#run(options);
     if ('event' in until) {
       let seen: MachineEvent | undefined;
       const unsubscribe = this.events.on(until.event, (event: MachineEvent) => {
@@ -226,7 +233,7 @@ export class Machine {
         this.cpus[event.cpu]!.requestStop();
       });
       try {
-        const outcome = this.#run(options.budget);
+        const outcome = this.#run(options);
         if (seen === undefined || outcome.kind !== 'stopped') return outcome;
         return { kind: 'reached', cpu: seen.cpu, rip: this.cpus[seen.cpu]!.state.rip };
       } finally {
@@ -236,13 +243,13 @@ export class Machine {
     const address = 'symbol' in until ? this.symbols.require(until.symbol) : until.address;
     const remove = this.breakpoint(address, () => true);
     try {
-      return this.#run(options.budget);
+      return this.#run(options);
     } finally {
       remove();
     }
   }
 
-  #run(budget = DEFAULT_BUDGET): Outcome {
+  #run({ budget = DEFAULT_BUDGET, asleep }: RunOptions): Outcome {
     let left = budget;
     if (this.#power !== undefined) return this.#power;
     for (;;) {
@@ -253,20 +260,23 @@ export class Machine {
       if (spent > 0) this.#idleRounds = 0;
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
-      if (!(this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn())) return { kind: 'hang' };
+      const slept = this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn();
+      if (slept === undefined) return { kind: 'hang' };
+      if (slept > 0 && asleep?.(slept)) return { kind: 'stopped' };
     }
   }
 
-  /** @returns false when no CPU will ever run again. */
-  #nextTurn(): boolean {
+  /** @returns the time that all CPUs have slept through; undefined when none will ever run again. */
+  #nextTurn(): number | undefined {
     this.#cursor++;
-    return this.#cursor < this.cpus.length || this.#nextRound();
+    return this.#cursor < this.cpus.length ? 0 : this.#nextRound();
   }
 
-  /** The next turn on the clock that all CPUs share. @returns false when no CPU will ever run again. */
-  #nextSerialTurn(): boolean {
+  /** The next turn on the clock that all CPUs share. @returns as `#nextTurn` */
+  #nextSerialTurn(): number | undefined {
     const { cpus } = this;
-    let clock = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
+    const awake = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
+    let clock = awake;
     for (;;) {
       for (let passed = 0; passed < cpus.length; passed++) {
         this.#cursor = (this.#cursor + 1) % cpus.length;
@@ -274,26 +284,27 @@ export class Machine {
         cpu.time = clock;
         if (cpu.activity !== 'running' && !cpu.takesEvent) continue;
         this.#turnEnd = clock + this.#turn;
-        return true;
+        return clock - awake;
       }
       const wake = Math.min(...cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return false;
+      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return undefined;
       clock = Math.max(clock, wake);
     }
   }
 
-  /** @returns false when no CPU will ever run again. */
-  #nextRound(): boolean {
+  /** @returns as `#nextTurn` */
+  #nextRound(): number | undefined {
     this.#cursor = 0;
-    let start = this.#turnEnd;
+    const awake = this.#turnEnd;
+    let start = awake;
     if (this.cpus.every((cpu) => cpu.idle)) {
       const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY) return false;
+      if (wake === Number.POSITIVE_INFINITY) return undefined;
       start = Math.max(start, wake);
       for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
     }
     this.#turnEnd = start + this.#turn;
-    return true;
+    return start - awake;
   }
 
   #outcomeOf(cpu: Vcpu, stop: VcpuStop): Outcome {

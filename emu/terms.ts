@@ -70,6 +70,14 @@ export type Until =
   | { readonly address: bigint }
   | { readonly event: EventKind; readonly where?: (event: MachineEvent) => boolean };
 
+export interface RunOptions {
+  readonly until?: Until;
+  /** Instructions; default 10^10. */
+  readonly budget?: number;
+  /** Hears for how many nanoseconds all CPUs have slept; true ends the run as `stopped`. */
+  readonly asleep?: (nanoseconds: number) => boolean;
+}
+
 /** What is given to a CPU from outside at its present instruction boundary. */
 export type Injection = { readonly nmi: true } | { readonly vector: number };
 

@@ -62,8 +62,10 @@ export abstract class Core implements MsrHost, TrappedHost {
   #targetOf = 0;
   /** A port that the instruction under way may not use. */
   #refused: RefusedAccess | undefined;
-  /** An instruction that became CPUID, and the fault that it is to raise. */
-  #refusal: { readonly rip: bigint; readonly vector: number } | undefined;
+  /** An instruction that became CPUID, the fault that it is to raise, and the state before it where a block may run on behind it. */
+  #refusal:
+    | { readonly rip: bigint; readonly vector: number; readonly before: Uint8Array | undefined }
+    | undefined;
 
   constructor(parts: CoreParts) {
     this.index = parts.index;
@@ -185,15 +187,17 @@ export abstract class Core implements MsrHost, TrappedHost {
   /** The instruction under way runs out without effect, and then raises `vector`. */
   #refuseLater(vector: number | undefined): void {
     if (vector === undefined) return;
-    this.#refusal ??= { rip: this.state.rip, vector };
+    const before = this.engine.isExact ? undefined : this.engine.copyOf(this.state);
+    this.#refusal ??= { rip: this.state.rip, vector, before };
     this.changed();
   }
 
   /** Raises what an instruction was refused that has just run out without effect. */
   protected refuse(): void {
     if (this.#refusal !== undefined) {
-      const { rip, vector } = this.#refusal;
+      const { rip, vector, before } = this.#refusal;
       this.#refusal = undefined;
+      if (before !== undefined) this.engine.replace(this.state, before);
       this.state.rip = rip;
       this.raise({ vector, kind: 'exception', ...(vector === VECTOR.GP && { errorCode: 0 }) });
       return;

@@ -272,9 +272,8 @@ export class Vcpu extends Core {
   }
 
   capture(): VcpuSnapshot {
-    this.engine.settle(this.state);
     return {
-      state: this.state.bytes.slice(),
+      state: this.engine.copyOf(this.state),
       kept: [...this.kept],
       perf: this.perf.capture(),
       debug: this.debug.capture(),

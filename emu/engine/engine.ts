@@ -361,15 +361,22 @@ export class Engine {
     );
   }
 
-  /** Brings the saved form up to date, to be copied as a whole. */
-  settle(state: CpuState): void {
+  /** Runs end behind the instruction at which they are told to, and not behind its block. */
+  get isExact(): boolean {
+    return this.#counter.isExact;
+  }
+
+  /** A copy, for `replace`; also in the middle of a run. */
+  copyOf(state: CpuState): Uint8Array {
     if (state.loaded) this.#save(state);
+    return state.bytes.slice();
   }
 
   /** Replaces a state by a copy taken earlier. */
   replace(state: CpuState, bytes: Uint8Array): void {
     state.bytes.set(bytes);
     if (state.loaded) this.#restore(state);
+    state.hflags &= ~HFLAG.GUARDED; // a copy may have been made in the middle of a guarded run
   }
 
   /** Makes `state` the one inside the engine. */
@@ -598,7 +605,7 @@ export class Engine {
       return;
     }
     const loaded = this.#loaded;
-    if (loaded !== undefined) this.settle(loaded);
+    if (loaded !== undefined) this.#save(loaded);
     this.#ffi.flushCode(this.#uc);
     this.#prime();
     if (loaded !== undefined) this.#restore(loaded);
