@@ -54,6 +54,7 @@ const TURN_OF_ONE_CPU = 1_000_000;
 const HANG_ROUNDS = 100_000;
 const COM1 = 0x3f8;
 const BROADCAST = 0xff;
+const NAMELESS = { symbols: [], sections: [] };
 
 export interface MachineSnapshot {
   readonly ram: RamSnapshot;
@@ -82,6 +83,8 @@ export class Machine {
   /** See `MachineOptions`. */
   readonly freeRunning: boolean;
   #symbols: SymbolTable | undefined;
+  /** Finds the names when they are first asked for. */
+  #findSymbols: (() => SymbolTable) | undefined;
   #cursor = 0;
   #turnEnd: number;
   #power: PowerEvent | undefined;
@@ -180,6 +183,7 @@ export class Machine {
 
   /** The names of the loaded image. @throws Error when none is loaded. */
   get symbols(): SymbolTable {
+    this.#symbols ??= this.#findSymbols?.();
     if (this.#symbols === undefined) throw new Error('expected a loaded image, found none; call load first');
     return this.#symbols;
   }
@@ -206,7 +210,10 @@ export class Machine {
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };
     const { format, plan } = planBoot(image, options.format, request);
-    this.#symbols = new SymbolTable(plan.elf ?? { symbols: [], sections: [] });
+    const { elf = NAMELESS } = plan;
+    const { symbols = () => new SymbolTable(elf) } = options;
+    this.#findSymbols = elf.symbols.length > 0 ? () => new SymbolTable(elf) : symbols;
+    this.#symbols = undefined;
     for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
     if (rsdp !== undefined) this.memory.writePhysical(phys(rsdp), acpiTables(this.cpus.length));
     this.#engine.flushCode();

@@ -1,6 +1,7 @@
 /** What a machine is made of, what is given to it and asked of it, and how a run ends. */
 import type { FormatName } from './boot/formats.js';
 import type { BootFile, BootModule } from './boot/plan.js';
+import type { SymbolTable } from './boot/symbols.js';
 import type { Vcpu } from './cpu/vcpu.js';
 import type { PowerEvent } from './devices/power.js';
 import type { MemoryAccess } from './engine/client.js';
@@ -47,6 +48,8 @@ export interface LoadOptions {
   readonly modules?: readonly BootModule[];
   /** The boot protocol; default: the image's own. */
   readonly format?: FormatName;
+  /** Finds the names of an image that has no symbol table. Called once, when a name is first asked for. */
+  readonly symbols?: () => SymbolTable;
 }
 
 /** Why a run ended. */
