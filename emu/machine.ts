@@ -11,6 +11,7 @@
  */
 import { type FormatName, planBoot } from './boot/formats.js';
 import { SymbolTable } from './boot/symbols.js';
+import { CPU_MODELS } from './cpu/model.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { acpiTables, RSDP_ADDRESS } from './devices/acpi-tables.js';
@@ -93,7 +94,7 @@ export class Machine {
 
   /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
   constructor(options: MachineOptions = {}) {
-    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { kind = 'microvm', cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
     expectWhole('ram', ram, MIN_RAM, MAX_RAM);
     expectWhole('turn', turn, 1, MAX_TURN);
@@ -122,7 +123,8 @@ export class Machine {
       },
       codeAddress: (address) => this.#codeAddress(address),
     });
-    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
+    const model = CPU_MODELS[kind];
+    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus, model };
     this.cpus = Array.from({ length: cpus }, (_, index) => {
       const cpu = new Vcpu({ ...parts, index });
       cpu.apic = new LocalApic(index, {
@@ -137,7 +139,7 @@ export class Machine {
     this.#active = this.cpus[0]!;
     const print = options.console ?? (() => {});
     const report = (event: PowerEvent): void => this.#powerEvent(event);
-    const board = options.kind === 'pc' ? this.#newBoard(print) : undefined;
+    const board = kind === 'pc' ? this.#newBoard(print) : undefined;
     this.#board = board;
     this.#uart = board === undefined ? new Uart(COM1, print) : new Uart(COM1, print, uartWiring(board));
     this.#ports = new PortBus(

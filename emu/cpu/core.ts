@@ -14,9 +14,11 @@ import { cpuid } from './cpuid.js';
 import { DebugRegisters } from './debug-registers.js';
 import { deliver, type SyscallTarget, syscall, syscallTarget } from './delivery.js';
 import type { CpuEvent } from './delivery-fault.js';
-import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
+import type { CpuModel } from './model.js';
+import { readMsr, writeMsr } from './msr.js';
+import { KeptMsrs, type MsrHost } from './msr-row.js';
 import { pagingOfState } from './paging.js';
-import { PerfCounter } from './perf-counter.js';
+import { PerfCounters } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import {
   decodeTrapped,
@@ -30,6 +32,7 @@ import {
 export interface CoreParts {
   readonly index: number;
   readonly count: number;
+  readonly model: CpuModel;
   readonly engine: Engine;
   readonly memory: GuestMemory;
   readonly events: EventBus;
@@ -40,8 +43,9 @@ const ONE_BYTE_INTERRUPT: Readonly<Record<number, number>> = { 3: 0xcc, 4: 0xce 
 
 export abstract class Core implements MsrHost, TrappedHost {
   readonly index: number;
+  readonly model: CpuModel;
   readonly state: CpuState;
-  readonly perf = new PerfCounter();
+  readonly perf: PerfCounters;
   readonly debug = new DebugRegisters();
   readonly kept = new KeptMsrs();
   /** Guest time at this CPU when nothing of it is running, in nanoseconds. */
@@ -67,6 +71,8 @@ export abstract class Core implements MsrHost, TrappedHost {
 
   constructor(parts: CoreParts) {
     this.index = parts.index;
+    this.model = parts.model;
+    this.perf = new PerfCounters(parts.model.perf);
     this.#count = parts.count;
     this.engine = parts.engine;
     this.memory = parts.memory;
@@ -76,12 +82,12 @@ export abstract class Core implements MsrHost, TrappedHost {
 
   /** What is pending has changed: a run under way ends at the next boundary. */
   abstract changed(): void;
-  /** Lets the performance counter count up to now, and raise its LVT entry. */
+  /** Lets the performance counters count up to now, and raise their LVT entry. */
   abstract settlePerf(): void;
   /** No handler can take the exception (SDM 3A, "Double Fault Exception", 6.15). */
   protected abstract shutDown(vector: number): void;
 
-  /** The counter has been set up anew. */
+  /** The counters have been set up anew. */
   perfChanged(): void {
     this.changed();
   }
@@ -228,7 +234,7 @@ export abstract class Core implements MsrHost, TrappedHost {
       return;
     }
     const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
-    const answer = cpuid(leaf, this.index, this.#count);
+    const answer = cpuid(leaf, { index: this.index, count: this.#count, model: this.model });
     state.setReg(GPR.rax, BigInt(answer.eax));
     state.setReg(GPR.rbx, BigInt(answer.ebx));
     state.setReg(GPR.rcx, BigInt(answer.ecx));
@@ -295,9 +301,10 @@ export abstract class Core implements MsrHost, TrappedHost {
     );
   }
 
-  get counter(): bigint {
+  readCounter(index: number): bigint | undefined {
+    if (index >= this.model.perf.counters) return undefined;
     this.settlePerf();
-    return this.perf.value;
+    return this.perf.value(index);
   }
   get timestamp(): bigint {
     return BigInt.asUintN(64, BigInt(this.now) + this.tscOffset);

@@ -2,6 +2,7 @@
  * What CPUID answers: what the engine executes and the machine emulates, and nothing else (SDM 2A, "CPUID—CPU
  * Identification"). The engine's own answers differ between its versions, so none of them is passed on.
  */
+import { ARCHITECTURAL_EVENTS, type CpuModel, type PerfModel } from './model.js';
 
 export interface CpuidResult {
   readonly eax: number;
@@ -48,13 +49,31 @@ const EXTENDED_EDX = bits(
 const FAMILY_MODEL_STEPPING = 0x0006_0f01;
 const APIC_ID_SHIFT = 24;
 const CLFLUSH_QUADWORDS = 8 << 8;
-/** Leaf 0xA: version 2, one counter of 40 bits, seven event flags of which only "instructions retired" (bit 1) is there. */
-export const PMC_BITS = 40;
-const PERFMON_EAX = 2 | (1 << 8) | (PMC_BITS << 16) | (7 << 24);
-const PERFMON_EBX = 0x7d;
+/** More of leaf 1's ECX on a PC. */
+const PC_LEAF_1_ECX = bits(
+  15, // PDCM: IA32_PERF_CAPABILITIES
+);
+const PERFMON_VERSION = 2;
 
-/** The answer for one CPU of `count`. Leaves that are not there answer zeros. */
-export function cpuid(leaf: number, cpu: number, count: number): CpuidResult {
+/** Leaf 0xA: counters, their width, and a flag for each event that is *not* there. There are no counters of fixed events. */
+function perfmon({ counters, width, events }: PerfModel): Pick<CpuidResult, 'eax' | 'ebx'> {
+  const missing = ARCHITECTURAL_EVENTS.map((event, bit) => (events.includes(event) ? 0 : 1 << bit));
+  return {
+    eax: PERFMON_VERSION | (counters << 8) | (width << 16) | (ARCHITECTURAL_EVENTS.length << 24),
+    ebx: missing.reduce((flags, flag) => flags | flag),
+  };
+}
+
+/** Of which CPU CPUID tells. */
+export interface CpuidSubject {
+  readonly index: number;
+  /** CPUs of the machine. */
+  readonly count: number;
+  readonly model: CpuModel;
+}
+
+/** The answer for one CPU. Leaves that are not there answer zeros. */
+export function cpuid(leaf: number, { index, count, model }: CpuidSubject): CpuidResult {
   const zeros = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   switch (leaf >>> 0) {
     case 0:
@@ -62,12 +81,12 @@ export function cpuid(leaf: number, cpu: number, count: number): CpuidResult {
     case 1:
       return {
         eax: FAMILY_MODEL_STEPPING,
-        ebx: ((cpu << APIC_ID_SHIFT) | (count << 16) | CLFLUSH_QUADWORDS) >>> 0,
-        ecx: LEAF_1_ECX,
+        ebx: ((index << APIC_ID_SHIFT) | (count << 16) | CLFLUSH_QUADWORDS) >>> 0,
+        ecx: (LEAF_1_ECX | (model.isPc ? PC_LEAF_1_ECX : 0)) >>> 0,
         edx: count > 1 ? (LEAF_1_EDX | bits(28)) >>> 0 : LEAF_1_EDX,
       };
     case 0xa:
-      return { ...zeros, eax: PERFMON_EAX, ebx: PERFMON_EBX };
+      return { ...zeros, ...perfmon(model.perf) };
     case 0x15: // TSC frequency = crystal * ebx / eax
       return { eax: 1, ebx: 1, ecx: CLOCK_HZ, edx: 0 };
     case 0x16:

@@ -10,13 +10,14 @@ import type { DebugRegisters, Refusal } from './debug-registers.js';
 /** What the instructions reach into. */
 export interface TrappedHost {
   readonly state: CpuState;
-  /** The time-stamp counter, and performance counter 0. */
+  /** The time-stamp counter. */
   readonly timestamp: bigint;
-  readonly counter: bigint;
   readonly debug: DebugRegisters;
   /** `undefined` or false is #GP(0). */
   readMsr(msr: number): bigint | undefined;
   writeMsr(msr: number, value: bigint): boolean;
+  /** A performance counter; `undefined` where there is none. */
+  readCounter(index: number): bigint | undefined;
 }
 
 /** An instruction at RIP. */
@@ -115,11 +116,13 @@ const OPCODES: Readonly<Record<number, Opcode>> = {
       return undefined;
     },
   },
-  /** RDPMC; CR4.PCE opens it to all. There is counter 0 only. */
+  /** RDPMC; CR4.PCE opens it to all. */
   51: {
-    execute: ({ state, counter }) => {
+    execute: (host) => {
+      const { state } = host;
       if (state.cpl !== 0 && (state.cr(4) & CR4_PCE) === 0n) return VECTOR.GP;
-      if (ecx(state) !== 0) return VECTOR.GP;
+      const counter = host.readCounter(ecx(state));
+      if (counter === undefined) return VECTOR.GP;
       setEdxEax(state, counter);
       return undefined;
     },
