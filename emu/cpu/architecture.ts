@@ -16,6 +16,7 @@ export const RFLAGS = {
 export const MSR = {
   TSC: 0x10,
   APIC_BASE: 0x1b,
+  TSC_ADJUST: 0x3b,
   BIOS_SIGN_ID: 0x8b,
   PMC0: 0xc1,
   MTRRCAP: 0xfe,
@@ -28,6 +29,7 @@ export const MSR = {
   PERF_GLOBAL_CTRL: 0x38f,
   PERF_GLOBAL_OVF_CTRL: 0x390,
   A_PMC0: 0x4c1,
+  TSC_DEADLINE: 0x6e0,
   EFER: 0xc000_0080,
   STAR: 0xc000_0081,
   LSTAR: 0xc000_0082,

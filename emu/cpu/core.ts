@@ -2,6 +2,7 @@
  * What one CPU does by itself while the engine runs its code: it takes exceptions, enters the kernel by SYSCALL, answers CPUID,
  * and carries out the instructions that trap. When it runs, and what comes to it from outside, is the business of `Vcpu`.
  */
+import type { LocalApic } from '../devices/local-apic.js';
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import type { Engine } from '../engine/engine.js';
 import { PAGE_SIZE } from '../engine/host-memory.js';
@@ -48,6 +49,8 @@ export abstract class Core implements MsrHost, TrappedHost {
   readonly perf: PerfCounters;
   readonly debug = new DebugRegisters();
   readonly kept = new KeptMsrs();
+  /** Set by the machine right after construction. */
+  apic!: LocalApic;
   /** Guest time at this CPU when nothing of it is running, in nanoseconds. */
   time = 0;
   /** Instructions this CPU has executed. */
@@ -90,10 +93,6 @@ export abstract class Core implements MsrHost, TrappedHost {
   /** The counters have been set up anew. */
   perfChanged(): void {
     this.changed();
-  }
-
-  get isBootProcessor(): boolean {
-    return this.index === 0;
   }
 
   /** Guest time at the instruction that is executing. */
@@ -233,12 +232,16 @@ export abstract class Core implements MsrHost, TrappedHost {
       this.#refuseLater(trapped === undefined ? VECTOR.UD : trapped.execute(this));
       return;
     }
-    const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
-    const answer = cpuid(leaf, { index: this.index, count: this.#count, model: this.model });
-    state.setReg(GPR.rax, BigInt(answer.eax));
-    state.setReg(GPR.rbx, BigInt(answer.ebx));
-    state.setReg(GPR.rcx, BigInt(answer.ecx));
-    state.setReg(GPR.rdx, BigInt(answer.edx >>> 0));
+    const answer = cpuid(state.reg32(GPR.rax), state.reg32(GPR.rcx), {
+      index: this.index,
+      count: this.#count,
+      model: this.model,
+      hasApic: this.apic.isPresent,
+    });
+    state.setReg32(GPR.rax, answer.eax);
+    state.setReg32(GPR.rbx, answer.ebx);
+    state.setReg32(GPR.rcx, answer.ecx);
+    state.setReg32(GPR.rdx, answer.edx);
   }
 
   /** From the engine: #UD, or an instruction that traps at translation. */
@@ -310,7 +313,14 @@ export abstract class Core implements MsrHost, TrappedHost {
     return BigInt.asUintN(64, BigInt(this.now) + this.tscOffset);
   }
   set timestamp(value: bigint) {
-    this.tscOffset = value - BigInt(this.now);
+    this.timestampOffset = value - BigInt(this.now);
+  }
+  get timestampOffset(): bigint {
+    return BigInt.asUintN(64, this.tscOffset);
+  }
+  set timestampOffset(value: bigint) {
+    this.tscOffset = value;
+    this.apic.timestampChanged();
   }
   readEngineMsr(msr: number): bigint {
     return this.engine.readMsr(this.state, msr);

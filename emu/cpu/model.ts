@@ -18,8 +18,17 @@ export interface PerfModel {
   readonly reservedAcknowledge: bigint;
 }
 
+/** What a local APIC can do beyond what all can. */
+export interface ApicModel {
+  /** IA32_APIC_BASE switches it off, and into x2APIC mode (SDM 3A, "Extended XAPIC (x2APIC)", 11.12). */
+  readonly modes: boolean;
+  /** Its timer has TSC-deadline mode (11.5.4.1). */
+  readonly tscDeadline: boolean;
+}
+
 export interface CpuModel {
   readonly isPc: boolean;
+  readonly apic: ApicModel;
   readonly perf: PerfModel;
 }
 
@@ -43,6 +52,7 @@ const OTHER_STATUS = 3n << 62n;
 /** What kernels written for this machine know, and sweeps and their hashes: nothing is to be added here. */
 const MICROVM: CpuModel = {
   isPc: false,
+  apic: { modes: false, tscDeadline: false },
   perf: {
     counters: 1,
     width: 40,
@@ -56,6 +66,7 @@ const MICROVM: CpuModel = {
 /** Enough of each for the drivers of other people's kernels; Linux takes no fewer than two counters. */
 const PC: CpuModel = {
   isPc: true,
+  apic: { modes: true, tscDeadline: true },
   perf: {
     counters: 4,
     width: 48,

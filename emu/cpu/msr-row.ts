@@ -18,15 +18,27 @@ export class KeptMsrs extends Map<number, bigint> {
   }
 }
 
+/** The local APIC, as far as MSRs reach it. */
+export interface ApicMsrs {
+  /** IA32_APIC_BASE. */
+  readonly base: bigint;
+  setBase(value: bigint): boolean;
+  tscDeadline: bigint;
+  /** Registers of x2APIC mode; `undefined` or false is #GP(0). */
+  readMsr(msr: number): bigint | undefined;
+  writeMsr(msr: number, value: bigint): boolean;
+}
+
 /** What the registers of one CPU reach into. */
 export interface MsrHost {
   readonly model: CpuModel;
   readonly state: CpuState;
   readonly perf: PerfCounters;
-  readonly isBootProcessor: boolean;
+  readonly apic: ApicMsrs;
   readonly kept: KeptMsrs;
-  /** The time-stamp counter. */
+  /** The time-stamp counter, and how far it has been set off the machine's time. */
   timestamp: bigint;
+  timestampOffset: bigint;
   /** Registers that the engine itself uses. */
   readEngineMsr(msr: number): bigint;
   writeEngineMsr(msr: number, value: bigint): void;
@@ -37,7 +49,8 @@ export interface MsrHost {
 }
 
 export interface MsrRow {
-  read(host: MsrHost): bigint;
+  /** `undefined` for #GP(0). */
+  read(host: MsrHost): bigint | undefined;
   /** @returns false for #GP(0). Absent: read-only. */
   write?(host: MsrHost, value: bigint): boolean;
 }

@@ -2,14 +2,13 @@
  * Model-specific registers as a table: what a read gives and what a write does; one that is not in it raises #GP(0)
  * (SDM 2B, "RDMSR", "WRMSR"; SDM 4).
  */
+import { X2APIC_FIRST_MSR, X2APIC_MSRS } from '../devices/apic-registers.js';
 import { isCanonical } from '../memory/address.js';
 import { EFER, MSR } from './architecture.js';
 import { CPU_MODELS, type CpuModel } from './model.js';
 import { engine, kept, type MsrHost, type MsrRow, type MsrRows } from './msr-row.js';
 import { perfRows } from './perf-msrs.js';
 
-const APIC_BASE_VALUE = 0xfee0_0800n;
-const APIC_BASE_BSP = 0x100n;
 /** Write-back, write-through, uncached-minus, uncached, twice (SDM 3A, table 12-12). */
 const PAT_RESET = 0x0007_0406_0007_0406n;
 /** Memory types 2 and 3 do not exist (SDM 3A, table 12-10). */
@@ -31,14 +30,7 @@ const COMMON: MsrRows = [
       },
     },
   ],
-  [
-    MSR.APIC_BASE,
-    {
-      read: (host) => APIC_BASE_VALUE | (host.isBootProcessor ? APIC_BASE_BSP : 0n),
-      // Neither moved nor switched off nor put into x2APIC mode.
-      write: (host, value) => value === (APIC_BASE_VALUE | (host.isBootProcessor ? APIC_BASE_BSP : 0n)),
-    },
-  ],
+  [MSR.APIC_BASE, { read: ({ apic }) => apic.base, write: ({ apic }, value) => apic.setBase(value) }],
   // Software clears it, executes CPUID and reads the microcode's revision (SDM 3A, "Determining the Signature", 9.11.7.1): there is none.
   [MSR.BIOS_SIGN_ID, { read: () => 0n, write: (_host, value) => value === 0n }],
   [MSR.MTRRCAP, { read: () => 0n }],
@@ -67,8 +59,46 @@ const COMMON: MsrRows = [
   [MSR.KERNEL_GS_BASE, engine(MSR.KERNEL_GS_BASE, isCanonical)],
 ];
 
+/** What a PC has beside these. */
+const PC: MsrRows = [
+  // Writing the time-stamp counter moves this one by as much, and the other way round (SDM 3B, "Time-Stamp Counter Adjustment", 18.17.3).
+  [
+    MSR.TSC_ADJUST,
+    {
+      read: (host) => host.timestampOffset,
+      write: (host, value) => {
+        host.timestampOffset = value;
+        return true;
+      },
+    },
+  ],
+  [
+    MSR.TSC_DEADLINE,
+    {
+      read: ({ apic }) => apic.tscDeadline,
+      write: ({ apic }, value) => {
+        apic.tscDeadline = value;
+        return true;
+      },
+    },
+  ],
+  ...Array.from({ length: X2APIC_MSRS }, (_, index) => X2APIC_FIRST_MSR + index).map(
+    (msr) =>
+      [
+        msr,
+        {
+          read: ({ apic }: MsrHost) => apic.readMsr(msr),
+          write: ({ apic }: MsrHost, value: bigint) => apic.writeMsr(msr, value),
+        },
+      ] as const,
+  ),
+];
+
 const ROWS: ReadonlyMap<CpuModel, ReadonlyMap<number, MsrRow>> = new Map(
-  Object.values(CPU_MODELS).map((model) => [model, new Map([...COMMON, ...perfRows(model)])]),
+  Object.values(CPU_MODELS).map((model) => [
+    model,
+    new Map([...COMMON, ...perfRows(model), ...(model.isPc ? PC : [])]),
+  ]),
 );
 const rowOf = (host: MsrHost, msr: number): MsrRow | undefined => ROWS.get(host.model)!.get(msr);
 

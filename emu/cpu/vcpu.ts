@@ -36,8 +36,6 @@ export interface VcpuSnapshot {
 const CS_CODE_STI = 0xfb;
 
 export class Vcpu extends Core {
-  /** Set by the machine right after construction. */
-  apic!: LocalApic;
   /** What stands beside the local APIC, at the first CPU of a PC; set like it. */
   board: Board | undefined;
   activity: Activity = 'wait-for-sipi';

@@ -1,7 +1,7 @@
 /** The performance counters: as their unit, for both kinds of machine, and a PC's four through its guest's eyes (SDM 3B, 20.2). */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MSR } from '../../emu/cpu/architecture.js';
-import { cpuid } from '../../emu/cpu/cpuid.js';
+import { type CpuidResult, cpuid } from '../../emu/cpu/cpuid.js';
 import { CPU_MODELS } from '../../emu/cpu/model.js';
 import { PerfCounters } from '../../emu/cpu/perf-counter.js';
 import { Bare } from './bare.js';
@@ -11,6 +11,8 @@ const INTERRUPT = 0x10_0000n;
 const INVERT = 0x80_0000n;
 const threshold = (cycles: bigint): bigint => cycles << 24n;
 const INSTRUCTIONS = 0xc0n;
+const leafA = (kind: keyof typeof CPU_MODELS): CpuidResult =>
+  cpuid(0xa, 0, { index: 0, count: 1, model: CPU_MODELS[kind], hasApic: true });
 
 describe.each(['microvm', 'pc'] as const)('a %s', (kind) => {
   const { perf: model } = CPU_MODELS[kind];
@@ -28,12 +30,12 @@ describe.each(['microvm', 'pc'] as const)('a %s', (kind) => {
     const counters = new PerfCounters(model);
     counters.setSelect(0, ON | event);
     counters.settle(77);
-    const denied = (cpuid(0xa, { index: 0, count: 1, model: CPU_MODELS[kind] }).ebx >> bit) & 1;
+    const denied = (leafA(kind).ebx >> bit) & 1;
     expect(counters.value(0)).toBe(denied === 1 ? 0n : 77n);
   });
 
   test('the width is what leaf 0xA says', () => {
-    const width = (cpuid(0xa, { index: 0, count: 1, model: CPU_MODELS[kind] }).eax >> 16) & 0xff;
+    const width = (leafA(kind).eax >> 16) & 0xff;
     const counters = new PerfCounters(model);
     counters.setValue(0, 0xffff_ffffn);
     expect(counters.value(0)).toBe((1n << BigInt(width)) - 1n);
