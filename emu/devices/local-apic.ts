@@ -227,6 +227,14 @@ export class LocalApic {
   pendingVector(): number {
     return this.#requests.next;
   }
+  /** The task priority register; CR8 reaches it too. */
+  get taskPriority(): number {
+    return this.#requests.taskPriority;
+  }
+  set taskPriority(value: number) {
+    this.#requests.taskPriority = value;
+    this.#wires.changed();
+  }
   /** The processor priority. */
   get priority(): number {
     return this.#requests.priority;
@@ -309,7 +317,7 @@ export class LocalApic {
       case REG.version:
         return VERSION;
       case REG.tpr:
-        return this.#requests.taskPriority;
+        return this.taskPriority;
       case REG.ppr:
         return this.priority;
       case REG.initialCount:
@@ -329,7 +337,7 @@ export class LocalApic {
         this.#endOfInterrupt();
         break;
       case REG.tpr:
-        this.#requests.taskPriority = value & 0xff;
+        this.taskPriority = value & 0xff;
         break;
       case REG.svr:
         this.#set(offset, value & SVR.writable);

@@ -102,6 +102,7 @@ export class Engine {
     this.#translation = new Translation({
       ram: ram.bytes,
       physicalOf: (address) => client.codeAddress(address),
+      in64BitMode: () => this.#loaded?.in64BitMode === true,
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: ({ pc, size }) => {
         f.removeCode(this.#uc, pc, pc + BigInt(size));
