@@ -11,11 +11,15 @@
  */
 import { type FormatName, planBoot } from './boot/formats.js';
 import { SymbolTable } from './boot/symbols.js';
+import { CPU_MODELS } from './cpu/model.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { acpiTables, RSDP_ADDRESS } from './devices/acpi-tables.js';
-import { IOAPIC_BASE, IOAPIC_WINDOW, type IoInterrupt } from './devices/ioapic.js';
-import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
+import { APIC_DEFAULT_BASE } from './devices/apic-base.js';
+import type { Ipi } from './devices/apic-command.js';
+import { deliverInterrupt } from './devices/interrupt-bus.js';
+import { IOAPIC_BASE, IOAPIC_WINDOW } from './devices/ioapic.js';
+import { APIC_WINDOW, LocalApic } from './devices/local-apic.js';
 import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
@@ -53,7 +57,6 @@ const TURN_OF_ONE_CPU = 1_000_000;
 /** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
 const HANG_ROUNDS = 100_000;
 const COM1 = 0x3f8;
-const BROADCAST = 0xff;
 const NAMELESS = { symbols: [], sections: [] };
 
 export interface MachineSnapshot {
@@ -98,7 +101,8 @@ export class Machine {
 
   /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
   constructor(options: MachineOptions = {}) {
-    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN, freeRunning = false } = options;
+    const { kind = 'microvm', cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { freeRunning = false } = options;
     this.freeRunning = freeRunning;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
     expectWhole('ram', ram, MIN_RAM, MAX_RAM);
@@ -132,22 +136,25 @@ export class Machine {
       },
       freeRunning,
     );
-    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
+    const model = CPU_MODELS[kind];
+    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus, model };
     this.cpus = Array.from({ length: cpus }, (_, index) => {
       const cpu = new Vcpu({ ...parts, index });
-      cpu.apic = new LocalApic(index, {
+      const wires = {
         now: () => cpu.now,
-        send: (ipi) => this.#send(cpu, ipi),
+        timestamp: () => cpu.timestamp,
+        send: (ipi: Ipi) => this.#send(cpu, ipi),
         raiseNmi: () => cpu.raiseNmi(),
         changed: () => cpu.changed(),
-        endOfInterrupt: (vector) => this.#board?.ioApic.endOfInterrupt(vector),
-      });
+        endOfInterrupt: (vector: number) => this.#board?.ioApic.endOfInterrupt(vector),
+      };
+      cpu.apic = new LocalApic(index, wires, model.apic);
       return cpu;
     });
     this.#active = this.cpus[0]!;
     const print = options.console ?? (() => {});
     const report = (event: PowerEvent): void => this.#powerEvent(event);
-    const board = options.kind === 'pc' ? this.#newBoard(print) : undefined;
+    const board = kind === 'pc' ? this.#newBoard(print) : undefined;
     this.#board = board;
     this.#uart = board === undefined ? new Uart(COM1, print) : new Uart(COM1, print, uartWiring(board));
     this.#ports = new PortBus(
@@ -168,7 +175,8 @@ export class Machine {
     const board = new PcBoard({
       now: () => this.#active.now,
       changed: () => first.changed(),
-      deliver: (interrupt) => this.#deliverFromLine(interrupt),
+      deliver: (interrupt) => deliverInterrupt(this.cpus, interrupt),
+      lint0: (level) => first.apic.setPin(0, level),
       powerOff: () => this.#powerEvent({ kind: 'poweroff' }),
       debug: print,
     });
@@ -483,28 +491,7 @@ export class Machine {
       ipiWord(ipi.mode, ipi.vector),
       0n,
     );
-    for (const cpu of this.cpus) {
-      if (!isDestination(from, cpu, ipi.destination)) continue;
-      if (ipi.mode === 'fixed') cpu.apic.accept(ipi.vector);
-      else if (ipi.mode === 'nmi') cpu.raiseNmi();
-      else if (ipi.mode === 'init') cpu.init();
-      else cpu.startup(ipi.vector);
-    }
-  }
-
-  /** The I/O APIC's lowest-priority mode picks the CPU with the lowest task priority, the first of them (SDM 3A, 11.6.2.4). */
-  #deliverFromLine({ mode, vector, isLevel, destination }: IoInterrupt): void {
-    const targets = this.cpus.filter((cpu) => isDestination(cpu, cpu, destination));
-    if (mode === 'lowest') {
-      const lowest = Math.min(...targets.map((cpu) => cpu.apic.priority));
-      targets.find((cpu) => cpu.apic.priority === lowest)?.apic.accept(vector, isLevel);
-      return;
-    }
-    for (const cpu of targets) {
-      if (mode === 'fixed') cpu.apic.accept(vector, isLevel);
-      else if (mode === 'nmi') cpu.raiseNmi();
-      else cpu.init();
-    }
+    deliverInterrupt(this.cpus, ipi, from);
   }
 
   /** Where code of the active CPU lies physically. */
@@ -518,15 +505,6 @@ const uartWiring = (board: PcBoard): UartWiring => ({
   interrupt: (level) => board.setLine(LINE.serial, level),
   waitsForRts: true,
 });
-
-function isDestination(from: Vcpu, to: Vcpu, destination: Ipi['destination']): boolean {
-  if (destination === 'self') return to === from;
-  if (destination === 'all') return true;
-  if (destination === 'others') return to !== from;
-  if ('physical' in destination)
-    return destination.physical === BROADCAST || to.apic.id === destination.physical;
-  return to.apic.matchesLogical(destination.logical);
-}
 
 function expectWhole(name: string, value: number, from: number, to: number): void {
   if (Number.isInteger(value) && value >= from && value <= to) return;

@@ -114,6 +114,7 @@ export class Engine {
       isExact: !countsBlocks,
       codeBuffer,
       physicalOf: (address) => client.codeAddress(address),
+      in64BitMode: () => this.#loaded?.in64BitMode === true,
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: (block) => this.#forget(block),
       hookInstruction: (address) => {

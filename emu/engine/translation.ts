@@ -29,6 +29,8 @@ export interface TranslationHost {
   readonly codeBuffer: number;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
+  /** The code that is running has 64-bit operands and REX prefixes. */
+  in64BitMode(): boolean;
   /** Where runs stop; they count for what is translated from now on. */
   setExits(addresses: readonly bigint[]): void;
   /** Forgets the translations of a block and ends the run. */
@@ -71,6 +73,7 @@ export class Translation {
     this.#traps = new TranslationTraps({
       ram: host.ram,
       physicalOf: (address) => this.#physicalOf(address),
+      in64BitMode: () => host.in64BitMode(),
       retranslate: (block) => this.#again(block),
       endsAnywhere: host.isExact,
     });
