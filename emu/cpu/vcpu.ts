@@ -21,6 +21,7 @@ export type VcpuStop = 'breakpoint' | 'bus-error' | 'shutdown' | 'requested' | '
 export interface VcpuSnapshot {
   readonly state: Uint8Array;
   readonly kept: readonly (readonly [number, bigint])[];
+  readonly lasting: readonly (readonly [number, bigint])[];
   readonly perf: PerfState;
   readonly debug: DebugState;
   readonly apic: ReturnType<LocalApic['capture']>;
@@ -274,6 +275,7 @@ export class Vcpu extends Core {
     return {
       state: this.state.bytes.slice(),
       kept: [...this.kept],
+      lasting: [...this.lasting],
       perf: this.perf.capture(),
       debug: this.debug.capture(),
       apic: this.apic.capture(),
@@ -291,6 +293,8 @@ export class Vcpu extends Core {
     this.engine.replace(this.state, snapshot.state);
     this.kept.clear();
     for (const [msr, value] of snapshot.kept) this.kept.set(msr, value);
+    this.lasting.clear();
+    for (const [msr, value] of snapshot.lasting) this.lasting.set(msr, value);
     this.perf.reinstate(snapshot.perf);
     this.debug.reinstate(snapshot.debug);
     this.apic.reinstate(snapshot.apic);
