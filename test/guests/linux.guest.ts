@@ -3,45 +3,28 @@
  * 8259s alone, with local APIC, with ACPI and the I/O APIC, on one CPU and more.
  */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { LIBRARY_VARIABLE } from '../../emu/engine/library.js';
-import { type Ended, Scratch, unwindlab } from '../system/run.js';
+import { Scratch } from '../system/run.js';
+import { guest, type Pc, typeAt } from './boot.js';
 
-const GUESTS = resolve('build/guests');
-const guest = (name: string): string => resolve(GUESTS, name);
-const LIMIT = 600_000;
 const KERNELS = { PVH: guest('vmlinux'), bzImage: guest('vmlinuz') } as const;
 
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
 
-interface Way {
+interface Way extends Pick<Pc, 'append' | 'cpus'> {
   readonly kernel?: keyof typeof KERNELS;
-  readonly append?: string;
-  readonly cpus?: number;
   /** The command that ends the machine. */
   readonly off?: string;
 }
 
-function boot({ kernel = 'PVH', append = '', cpus = 1, off = 'poweroff -f' }: Way): Promise<Ended> {
-  const typed = [
-    'uname -r',
-    'nproc',
-    'cat /proc/interrupts',
-    'for i in 1 2 3; do echo n$i; done',
-    'ls /',
+const TYPED = ['uname -r', 'nproc', 'cat /proc/interrupts', 'for i in 1 2 3; do echo n$i; done', 'ls /'];
+
+const boot = ({ kernel = 'PVH', off = 'poweroff -f', ...way }: Way) =>
+  typeAt(scratch, { ...way, kernel: KERNELS[kernel], initrd: guest('initrd.gz'), ram: '512M' }, [
+    ...TYPED,
     off,
-  ];
-  const input = { file: scratch.write('typed', `${typed.join('\n')}\n`) };
-  const machine = ['--machine', 'pc', '--ram', '512M', '--cpus', `${cpus}`, '--turn', '20000'];
-  const files = ['--initrd', guest('initrd.gz'), '--append', `console=ttyS0 ${append}`, KERNELS[kernel]];
-  return unwindlab(['boot', ...machine, ...files], {
-    input,
-    limit: LIMIT,
-    env: { ...process.env, [LIBRARY_VARIABLE]: guest('libunicorn.so.2') },
-  });
-}
+  ]);
 
 describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: make guests)', () => {
   test.each<[name: string, way: Way, irqs: RegExp]>([
@@ -52,8 +35,7 @@ describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: 
     ['by PVH, on 2 CPUs', { cpus: 2 }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
     ['by PVH, on 4 CPUs', { cpus: 4 }, /^LOC:( +[1-9]\d*){4} /m],
   ])('%s', async (_name, way, irqs) => {
-    const { stdout, stderr, status } = await boot(way);
-    const printed = stdout.replaceAll('\r', '');
+    const { stdout: printed, stderr, status } = await boot(way);
     expect(printed).toMatch(/^6\.\d+\.\d+-\d+-cloud-amd64$/m);
     expect(printed).toMatch(new RegExp(`^${way.cpus ?? 1}$`, 'm'));
     expect(printed).toMatch(irqs);
