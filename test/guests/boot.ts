@@ -31,12 +31,20 @@ export interface Pc {
 /** Ends of lines, and the shell's question where the terminal's cursor is. */
 const CODES = ['\r', '\x1b[6n'];
 
-/** Types these lines at the shell of the guest; the last of them ends it. What it prints is text without a terminal's codes. */
-export async function typeAt(scratch: Scratch, pc: Pc, lines: readonly string[]): Promise<Ended> {
+/**
+ * Types these lines at the shell of the guest; the last of them ends it. What it prints is text without a terminal's codes.
+ * @param command unwindlab's, with options of its own
+ */
+export async function typeAt(
+  scratch: Scratch,
+  pc: Pc,
+  lines: readonly string[],
+  command: readonly string[] = ['boot'],
+): Promise<Ended> {
   const { kernel, initrd, ram, append = '', cpus = 1 } = pc;
-  const machine = ['--machine', 'pc', '--ram', ram, '--cpus', `${cpus}`, '--turn', '20000'];
+  const machine = ['--machine', 'pc', '--ram', ram, '--cpus', `${cpus}`];
   const files = ['--initrd', initrd, '--append', `console=ttyS0 ${append}`, kernel];
-  const ended = await unwindlab(['boot', ...machine, ...files], {
+  const ended = await unwindlab([...command, ...machine, ...files], {
     input: { file: scratch.write('typed', `${lines.join('\n')}\n`) },
     limit: LIMIT,
     env: { ...process.env, [LIBRARY_VARIABLE]: guest('libunicorn.so.2') },
