@@ -73,7 +73,7 @@ describe.skipIf(KERNEL === undefined)('Linux of Debian unstable, watched (skippe
     const printed = printedBy(answer(stdout, 'perf script --no-merge-callchains -i /tmp/perf.data'));
     const outside = readFileSync(output, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Event);
     const seen = seenFrom(outside);
-    expect(printed.cookies.length).toBeGreaterThan(100);
+    expect(printed.cookies.length).toBeGreaterThan(50);
     expect(printed.cookies.toSorted()).toEqual(seen.cookies.toSorted());
     expect(printed.records.toSorted()).toEqual(seen.records.toSorted());
 
