@@ -49,8 +49,8 @@ bench: build
 	node dist/bench/main.js
 
 ## guests: images that nobody here wrote, from Debian's packages, and the libunicorn that they need
-guests: dist/.compiled build/guests/libunicorn.so.2
-	scripts/make-guests build/guests
+guests: dist/.compiled user build/guests/libunicorn.so.2
+	scripts/make-guests build/guests $(filter-out %/echo.elf,$(USER_IMAGES))
 
 build/guests/libunicorn.so.2: | dist/.compiled
 	@mkdir -p $(@D)

@@ -2,7 +2,8 @@
 import { EXCEPTIONS } from './cpu/architecture.js';
 import type { EventKind } from './events.js';
 
-const IPI_MODES = ['fixed', 'nmi', 'init', 'sipi'] as const;
+/** Those that came later are behind the others, whose words are in records. */
+const IPI_MODES = ['fixed', 'nmi', 'init', 'sipi', 'lowest', 'smi'] as const;
 const IS_OUT = 1 << 20;
 /** No MSR has this bit in its number (SDM 4, table 2-2; AMD64 manual 2, appendix A). */
 const IS_WRITE = 1 << 29;
@@ -30,7 +31,7 @@ const DESCRIPTIONS: Readonly<Record<EventKind, (word: number, value: number) => 
   nmi: () => 'NMI',
   syscall: (number) => `system call ${number}`,
   halt: () => 'HLT',
-  ipi: (word) => `IPI ${IPI_MODES[(word >>> 8) & 3]} ${hex(word & 0xff)}`,
+  ipi: (word) => `IPI ${IPI_MODES[(word >>> 8) & 7]} ${hex(word & 0xff)}`,
   port: (word, value) => {
     const port = hex(word & 0xffff);
     return (word & IS_OUT) === 0 ? `IN ${hex(value)} from port ${port}` : `OUT ${hex(value)} to port ${port}`;

@@ -2,6 +2,7 @@
  * What a run does that others may want to know, as typed events, and a rolling hash over all of them. Two runs whose hashes
  * are equal have executed the same instructions at the same times.
  */
+import type { IpiMode } from './devices/apic-command.js';
 
 interface At {
   /** Index of the CPU. */
@@ -22,7 +23,7 @@ export type MachineEvent = At &
     | { readonly kind: 'nmi'; readonly rip: bigint }
     | { readonly kind: 'syscall'; readonly number: number; readonly rip: bigint }
     | { readonly kind: 'halt'; readonly rip: bigint }
-    | { readonly kind: 'ipi'; readonly mode: 'fixed' | 'nmi' | 'init' | 'sipi'; readonly vector: number }
+    | { readonly kind: 'ipi'; readonly mode: IpiMode; readonly vector: number }
     | {
         readonly kind: 'port';
         readonly direction: 'in' | 'out';

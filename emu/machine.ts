@@ -11,11 +11,15 @@
  */
 import { type FormatName, planBoot } from './boot/formats.js';
 import { SymbolTable } from './boot/symbols.js';
+import { CPU_MODELS } from './cpu/model.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { acpiTables, RSDP_ADDRESS } from './devices/acpi-tables.js';
-import { IOAPIC_BASE, IOAPIC_WINDOW, type IoInterrupt } from './devices/ioapic.js';
-import { APIC_DEFAULT_BASE, APIC_WINDOW, type Ipi, LocalApic } from './devices/local-apic.js';
+import { APIC_DEFAULT_BASE } from './devices/apic-base.js';
+import type { Ipi } from './devices/apic-command.js';
+import { deliverInterrupt } from './devices/interrupt-bus.js';
+import { IOAPIC_BASE, IOAPIC_WINDOW } from './devices/ioapic.js';
+import { APIC_WINDOW, LocalApic } from './devices/local-apic.js';
 import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
@@ -41,7 +45,7 @@ import {
   type MachineOptions,
   MIN_RAM,
   type Outcome,
-  type Until,
+  type RunOptions,
   type Watched,
 } from './terms.js';
 import { Watchers } from './watchers.js';
@@ -53,7 +57,7 @@ const TURN_OF_ONE_CPU = 1_000_000;
 /** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
 const HANG_ROUNDS = 100_000;
 const COM1 = 0x3f8;
-const BROADCAST = 0xff;
+const NAMELESS = { symbols: [], sections: [] };
 
 export interface MachineSnapshot {
   readonly ram: RamSnapshot;
@@ -79,7 +83,11 @@ export class Machine {
   readonly #snapshots: SnapshotStore;
   readonly #watchers = new Watchers();
   readonly #turn: number;
+  /** See `MachineOptions`. */
+  readonly freeRunning: boolean;
   #symbols: SymbolTable | undefined;
+  /** Finds the names when they are first asked for. */
+  #findSymbols: (() => SymbolTable) | undefined;
   #cursor = 0;
   #turnEnd: number;
   #power: PowerEvent | undefined;
@@ -93,7 +101,9 @@ export class Machine {
 
   /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
   constructor(options: MachineOptions = {}) {
-    const { cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { kind = 'microvm', cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { freeRunning = false } = options;
+    this.freeRunning = freeRunning;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
     expectWhole('ram', ram, MIN_RAM, MAX_RAM);
     expectWhole('turn', turn, 1, MAX_TURN);
@@ -102,42 +112,49 @@ export class Machine {
     this.#ram = new HostMemory(ram);
     this.memory = new GuestMemory(this.#ram);
     this.#snapshots = new SnapshotStore(this.#ram);
-    this.#engine = new Engine(this.#ram, {
-      exception: (vector) => this.#active.exception(vector),
-      invalidInstruction: () => this.#active.invalidInstruction(),
-      syscall: () => this.#active.syscall(),
-      cpuid: () => this.#active.cpuid(),
-      portIn: (port, size) =>
-        this.#active.mayAccessPort(port, size)
-          ? this.#port('in', port, size, this.#ports.read(port, size))
-          : FLOATING,
-      portOut: (port, size, value) => {
-        if (!this.#active.mayAccessPort(port, size)) return;
-        this.#ports.write(port, size, this.#port('out', port, size, value));
+    this.#engine = new Engine(
+      this.#ram,
+      {
+        exception: (vector) => this.#active.exception(vector),
+        invalidInstruction: () => this.#active.invalidInstruction(),
+        syscall: () => this.#active.syscall(),
+        cpuid: () => this.#active.cpuid(),
+        portIn: (port, size) =>
+          this.#active.mayAccessPort(port, size)
+            ? this.#port('in', port, size, this.#ports.read(port, size))
+            : FLOATING,
+        portOut: (port, size, value) => {
+          if (!this.#active.mayAccessPort(port, size)) return;
+          this.#ports.write(port, size, this.#port('out', port, size, value));
+        },
+        breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
+        userCode: () => this.#watchers.atUserCode(this.#active),
+        accessed: (access) => {
+          if (this.#watchers.accessed(this.#active, access)) this.stop();
+        },
+        codeAddress: (address) => this.#codeAddress(address),
       },
-      breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
-      userCode: () => this.#watchers.atUserCode(this.#active),
-      accessed: (access) => {
-        if (this.#watchers.accessed(this.#active, access)) this.stop();
-      },
-      codeAddress: (address) => this.#codeAddress(address),
-    }, options.freeRunning);
-    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus };
+      freeRunning,
+    );
+    const model = CPU_MODELS[kind];
+    const parts = { engine: this.#engine, memory: this.memory, events: this.events, count: cpus, model };
     this.cpus = Array.from({ length: cpus }, (_, index) => {
       const cpu = new Vcpu({ ...parts, index });
-      cpu.apic = new LocalApic(index, {
+      const wires = {
         now: () => cpu.now,
-        send: (ipi) => this.#send(cpu, ipi),
+        timestamp: () => cpu.timestamp,
+        send: (ipi: Ipi) => this.#send(cpu, ipi),
         raiseNmi: () => cpu.raiseNmi(),
         changed: () => cpu.changed(),
-        endOfInterrupt: (vector) => this.#board?.ioApic.endOfInterrupt(vector),
-      });
+        endOfInterrupt: (vector: number) => this.#board?.ioApic.endOfInterrupt(vector),
+      };
+      cpu.apic = new LocalApic(index, wires, model.apic);
       return cpu;
     });
     this.#active = this.cpus[0]!;
     const print = options.console ?? (() => {});
     const report = (event: PowerEvent): void => this.#powerEvent(event);
-    const board = options.kind === 'pc' ? this.#newBoard(print) : undefined;
+    const board = kind === 'pc' ? this.#newBoard(print) : undefined;
     this.#board = board;
     this.#uart = board === undefined ? new Uart(COM1, print) : new Uart(COM1, print, uartWiring(board));
     this.#ports = new PortBus(
@@ -158,7 +175,8 @@ export class Machine {
     const board = new PcBoard({
       now: () => this.#active.now,
       changed: () => first.changed(),
-      deliver: (interrupt) => this.#deliverFromLine(interrupt),
+      deliver: (interrupt) => deliverInterrupt(this.cpus, interrupt),
+      lint0: (level) => first.apic.setPin(0, level),
       powerOff: () => this.#powerEvent({ kind: 'poweroff' }),
       debug: print,
     });
@@ -173,6 +191,7 @@ export class Machine {
 
   /** The names of the loaded image. @throws Error when none is loaded. */
   get symbols(): SymbolTable {
+    this.#symbols ??= this.#findSymbols?.();
     if (this.#symbols === undefined) throw new Error('expected a loaded image, found none; call load first');
     return this.#symbols;
   }
@@ -199,7 +218,10 @@ export class Machine {
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };
     const { format, plan } = planBoot(image, options.format, request);
-    this.#symbols = new SymbolTable(plan.elf ?? { symbols: [], sections: [] });
+    const { elf = NAMELESS } = plan;
+    const { symbols = () => new SymbolTable(elf) } = options;
+    this.#findSymbols = elf.symbols.length > 0 ? () => new SymbolTable(elf) : symbols;
+    this.#symbols = undefined;
     for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
     if (rsdp !== undefined) this.memory.writePhysical(phys(rsdp), acpiTables(this.cpus.length));
     this.#engine.flushCode();
@@ -215,9 +237,9 @@ export class Machine {
   }
 
   /** Runs until the guest ends, `until` is reached, or `budget` instructions (default 10^10) have been executed. */
-  run(options: { until?: Until; budget?: number } = {}): Outcome {
+  run(options: RunOptions = {}): Outcome {
     const { until } = options;
-    if (until === undefined) return this.#run(options.budget);
+    if (until === undefined) return this.#run(options);
     if ('event' in until) {
       let seen: MachineEvent | undefined;
       const unsubscribe = this.events.on(until.event, (event: MachineEvent) => {
@@ -226,7 +248,7 @@ export class Machine {
         this.cpus[event.cpu]!.requestStop();
       });
       try {
-        const outcome = this.#run(options.budget);
+        const outcome = this.#run(options);
         if (seen === undefined || outcome.kind !== 'stopped') return outcome;
         return { kind: 'reached', cpu: seen.cpu, rip: this.cpus[seen.cpu]!.state.rip };
       } finally {
@@ -236,13 +258,13 @@ export class Machine {
     const address = 'symbol' in until ? this.symbols.require(until.symbol) : until.address;
     const remove = this.breakpoint(address, () => true);
     try {
-      return this.#run(options.budget);
+      return this.#run(options);
     } finally {
       remove();
     }
   }
 
-  #run(budget = DEFAULT_BUDGET): Outcome {
+  #run({ budget = DEFAULT_BUDGET, asleep }: RunOptions): Outcome {
     let left = budget;
     if (this.#power !== undefined) return this.#power;
     for (;;) {
@@ -253,20 +275,23 @@ export class Machine {
       if (spent > 0) this.#idleRounds = 0;
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
-      if (!(this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn())) return { kind: 'hang' };
+      const slept = this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn();
+      if (slept === undefined) return { kind: 'hang' };
+      if (slept > 0 && asleep?.(slept)) return { kind: 'stopped' };
     }
   }
 
-  /** @returns false when no CPU will ever run again. */
-  #nextTurn(): boolean {
+  /** @returns the time that all CPUs have slept through; undefined when none will ever run again. */
+  #nextTurn(): number | undefined {
     this.#cursor++;
-    return this.#cursor < this.cpus.length || this.#nextRound();
+    return this.#cursor < this.cpus.length ? 0 : this.#nextRound();
   }
 
-  /** The next turn on the clock that all CPUs share. @returns false when no CPU will ever run again. */
-  #nextSerialTurn(): boolean {
+  /** The next turn on the clock that all CPUs share. @returns as `#nextTurn` */
+  #nextSerialTurn(): number | undefined {
     const { cpus } = this;
-    let clock = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
+    const awake = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
+    let clock = awake;
     for (;;) {
       for (let passed = 0; passed < cpus.length; passed++) {
         this.#cursor = (this.#cursor + 1) % cpus.length;
@@ -274,26 +299,27 @@ export class Machine {
         cpu.time = clock;
         if (cpu.activity !== 'running' && !cpu.takesEvent) continue;
         this.#turnEnd = clock + this.#turn;
-        return true;
+        return clock - awake;
       }
       const wake = Math.min(...cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return false;
+      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return undefined;
       clock = Math.max(clock, wake);
     }
   }
 
-  /** @returns false when no CPU will ever run again. */
-  #nextRound(): boolean {
+  /** @returns as `#nextTurn` */
+  #nextRound(): number | undefined {
     this.#cursor = 0;
-    let start = this.#turnEnd;
+    const awake = this.#turnEnd;
+    let start = awake;
     if (this.cpus.every((cpu) => cpu.idle)) {
       const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY) return false;
+      if (wake === Number.POSITIVE_INFINITY) return undefined;
       start = Math.max(start, wake);
       for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
     }
     this.#turnEnd = start + this.#turn;
-    return true;
+    return start - awake;
   }
 
   #outcomeOf(cpu: Vcpu, stop: VcpuStop): Outcome {
@@ -465,28 +491,7 @@ export class Machine {
       ipiWord(ipi.mode, ipi.vector),
       0n,
     );
-    for (const cpu of this.cpus) {
-      if (!isDestination(from, cpu, ipi.destination)) continue;
-      if (ipi.mode === 'fixed') cpu.apic.accept(ipi.vector);
-      else if (ipi.mode === 'nmi') cpu.raiseNmi();
-      else if (ipi.mode === 'init') cpu.init();
-      else cpu.startup(ipi.vector);
-    }
-  }
-
-  /** The I/O APIC's lowest-priority mode picks the CPU with the lowest task priority, the first of them (SDM 3A, 11.6.2.4). */
-  #deliverFromLine({ mode, vector, isLevel, destination }: IoInterrupt): void {
-    const targets = this.cpus.filter((cpu) => isDestination(cpu, cpu, destination));
-    if (mode === 'lowest') {
-      const lowest = Math.min(...targets.map((cpu) => cpu.apic.priority));
-      targets.find((cpu) => cpu.apic.priority === lowest)?.apic.accept(vector, isLevel);
-      return;
-    }
-    for (const cpu of targets) {
-      if (mode === 'fixed') cpu.apic.accept(vector, isLevel);
-      else if (mode === 'nmi') cpu.raiseNmi();
-      else cpu.init();
-    }
+    deliverInterrupt(this.cpus, ipi, from);
   }
 
   /** Where code of the active CPU lies physically. */
@@ -500,15 +505,6 @@ const uartWiring = (board: PcBoard): UartWiring => ({
   interrupt: (level) => board.setLine(LINE.serial, level),
   waitsForRts: true,
 });
-
-function isDestination(from: Vcpu, to: Vcpu, destination: Ipi['destination']): boolean {
-  if (destination === 'self') return to === from;
-  if (destination === 'all') return true;
-  if (destination === 'others') return to !== from;
-  if ('physical' in destination)
-    return destination.physical === BROADCAST || to.apic.id === destination.physical;
-  return to.apic.matchesLogical(destination.logical);
-}
 
 function expectWhole(name: string, value: number, from: number, to: number): void {
   if (Number.isInteger(value) && value >= from && value <= to) return;

@@ -1,6 +1,7 @@
 /** What a machine is made of, what is given to it and asked of it, and how a run ends. */
 import type { FormatName } from './boot/formats.js';
 import type { BootFile, BootModule } from './boot/plan.js';
+import type { SymbolTable } from './boot/symbols.js';
 import type { Vcpu } from './cpu/vcpu.js';
 import type { PowerEvent } from './devices/power.js';
 import type { MemoryAccess } from './engine/client.js';
@@ -47,6 +48,8 @@ export interface LoadOptions {
   readonly modules?: readonly BootModule[];
   /** The boot protocol; default: the image's own. */
   readonly format?: FormatName;
+  /** Finds the names of an image that has no symbol table. Called once, when a name is first asked for. */
+  readonly symbols?: () => SymbolTable;
 }
 
 /** Why a run ended. */
@@ -69,6 +72,14 @@ export type Until =
   | { readonly symbol: string }
   | { readonly address: bigint }
   | { readonly event: EventKind; readonly where?: (event: MachineEvent) => boolean };
+
+export interface RunOptions {
+  readonly until?: Until;
+  /** Instructions; default 10^10. */
+  readonly budget?: number;
+  /** Hears for how many nanoseconds all CPUs have slept; true ends the run as `stopped`. */
+  readonly asleep?: (nanoseconds: number) => boolean;
+}
 
 /** What is given to a CPU from outside at its present instruction boundary. */
 export type Injection = { readonly nmi: true } | { readonly vector: number };

@@ -31,6 +31,8 @@ export const SETUP = {
   relocatable_kernel: { at: 0x234, size: 1, since: 0x205 },
   xloadflags: { at: 0x236, size: 2, since: 0x20c },
   cmdline_size: { at: 0x238, size: 4, since: 0x206, otherwise: 255 },
+  payload_offset: { at: 0x248, size: 4, since: 0x208 },
+  payload_length: { at: 0x24c, size: 4, since: 0x208 },
   pref_address: { at: 0x258, size: 8, since: 0x20a },
   init_size: { at: 0x260, size: 4, since: 0x20a },
 } as const satisfies Record<string, Field>;

@@ -32,8 +32,12 @@ export class SymbolTable {
   readonly #reach: readonly bigint[];
   readonly #labels: readonly ElfSymbol[];
   readonly #sections: readonly ElfSection[];
+  /** Why there are no names. */
+  readonly #absence: string | undefined;
 
-  constructor(file: Pick<ElfFile, 'symbols' | 'sections'>) {
+  /** @param absence why the file has no symbols, for the sentence that misses one */
+  constructor(file: Pick<ElfFile, 'symbols' | 'sections'>, absence?: string) {
+    this.#absence = absence;
     this.#sections = file.sections;
     const named = file.symbols.filter(isNamed);
     this.symbols = named.filter((symbol) => this.#inMemory(symbol)).sort(byAddress);
@@ -145,7 +149,9 @@ export class SymbolTable {
   }
 
   #missing(kind: string, name: string, found: string): ImageError {
-    return new ImageError(`expected the image to define the ${kind} ${name}, found ${found}`);
+    return new ImageError(
+      `expected the image to define the ${kind} ${name}, found ${this.#absence === undefined ? found : `no names: ${this.#absence}`}`,
+    );
   }
 }
 

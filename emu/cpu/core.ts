@@ -2,6 +2,7 @@
  * What one CPU does by itself while the engine runs its code: it takes exceptions, enters the kernel by SYSCALL, answers CPUID,
  * and carries out the instructions that trap. When it runs, and what comes to it from outside, is the business of `Vcpu`.
  */
+import type { LocalApic } from '../devices/local-apic.js';
 import { type CpuState, GPR } from '../engine/cpu-state.js';
 import type { Engine } from '../engine/engine.js';
 import { PAGE_SIZE } from '../engine/host-memory.js';
@@ -14,9 +15,11 @@ import { cpuid } from './cpuid.js';
 import { DebugRegisters } from './debug-registers.js';
 import { deliver, type SyscallTarget, syscall, syscallTarget } from './delivery.js';
 import type { CpuEvent } from './delivery-fault.js';
-import { KeptMsrs, type MsrHost, readMsr, writeMsr } from './msr.js';
+import type { CpuModel } from './model.js';
+import { readMsr, writeMsr } from './msr.js';
+import { KeptMsrs, type MsrHost } from './msr-row.js';
 import { pagingOfState } from './paging.js';
-import { PerfCounter } from './perf-counter.js';
+import { PerfCounters } from './perf-counter.js';
 import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
 import {
   decodeTrapped,
@@ -30,6 +33,7 @@ import {
 export interface CoreParts {
   readonly index: number;
   readonly count: number;
+  readonly model: CpuModel;
   readonly engine: Engine;
   readonly memory: GuestMemory;
   readonly events: EventBus;
@@ -40,10 +44,13 @@ const ONE_BYTE_INTERRUPT: Readonly<Record<number, number>> = { 3: 0xcc, 4: 0xce 
 
 export abstract class Core implements MsrHost, TrappedHost {
   readonly index: number;
+  readonly model: CpuModel;
   readonly state: CpuState;
-  readonly perf = new PerfCounter();
+  readonly perf: PerfCounters;
   readonly debug = new DebugRegisters();
   readonly kept = new KeptMsrs();
+  /** Set by the machine right after construction. */
+  apic!: LocalApic;
   /** Guest time at this CPU when nothing of it is running, in nanoseconds. */
   time = 0;
   /** Instructions this CPU has executed. */
@@ -62,11 +69,15 @@ export abstract class Core implements MsrHost, TrappedHost {
   #targetOf = 0;
   /** A port that the instruction under way may not use. */
   #refused: RefusedAccess | undefined;
-  /** An instruction that became CPUID, and the fault that it is to raise. */
-  #refusal: { readonly rip: bigint; readonly vector: number } | undefined;
+  /** An instruction that became CPUID, the fault that it is to raise, and the state before it where a block may run on behind it. */
+  #refusal:
+    | { readonly rip: bigint; readonly vector: number; readonly before: Uint8Array | undefined }
+    | undefined;
 
   constructor(parts: CoreParts) {
     this.index = parts.index;
+    this.model = parts.model;
+    this.perf = new PerfCounters(parts.model.perf);
     this.#count = parts.count;
     this.engine = parts.engine;
     this.memory = parts.memory;
@@ -76,18 +87,14 @@ export abstract class Core implements MsrHost, TrappedHost {
 
   /** What is pending has changed: a run under way ends at the next boundary. */
   abstract changed(): void;
-  /** Lets the performance counter count up to now, and raise its LVT entry. */
+  /** Lets the performance counters count up to now, and raise their LVT entry. */
   abstract settlePerf(): void;
   /** No handler can take the exception (SDM 3A, "Double Fault Exception", 6.15). */
   protected abstract shutDown(vector: number): void;
 
-  /** The counter has been set up anew. */
+  /** The counters have been set up anew. */
   perfChanged(): void {
     this.changed();
-  }
-
-  get isBootProcessor(): boolean {
-    return this.index === 0;
   }
 
   /** Guest time at the instruction that is executing. */
@@ -185,15 +192,17 @@ export abstract class Core implements MsrHost, TrappedHost {
   /** The instruction under way runs out without effect, and then raises `vector`. */
   #refuseLater(vector: number | undefined): void {
     if (vector === undefined) return;
-    this.#refusal ??= { rip: this.state.rip, vector };
+    const before = this.engine.isExact ? undefined : this.engine.copyOf(this.state);
+    this.#refusal ??= { rip: this.state.rip, vector, before };
     this.changed();
   }
 
   /** Raises what an instruction was refused that has just run out without effect. */
   protected refuse(): void {
     if (this.#refusal !== undefined) {
-      const { rip, vector } = this.#refusal;
+      const { rip, vector, before } = this.#refusal;
       this.#refusal = undefined;
+      if (before !== undefined) this.engine.replace(this.state, before);
       this.state.rip = rip;
       this.raise({ vector, kind: 'exception', ...(vector === VECTOR.GP && { errorCode: 0 }) });
       return;
@@ -227,12 +236,16 @@ export abstract class Core implements MsrHost, TrappedHost {
       this.#refuseLater(trapped === undefined ? VECTOR.UD : trapped.execute(this));
       return;
     }
-    const leaf = Number(BigInt.asUintN(32, state.reg(GPR.rax)));
-    const answer = cpuid(leaf, this.index, this.#count);
-    state.setReg(GPR.rax, BigInt(answer.eax));
-    state.setReg(GPR.rbx, BigInt(answer.ebx));
-    state.setReg(GPR.rcx, BigInt(answer.ecx));
-    state.setReg(GPR.rdx, BigInt(answer.edx >>> 0));
+    const answer = cpuid(state.reg32(GPR.rax), state.reg32(GPR.rcx), {
+      index: this.index,
+      count: this.#count,
+      model: this.model,
+      hasApic: this.apic.isPresent,
+    });
+    state.setReg32(GPR.rax, answer.eax);
+    state.setReg32(GPR.rbx, answer.ebx);
+    state.setReg32(GPR.rcx, answer.ecx);
+    state.setReg32(GPR.rdx, answer.edx);
   }
 
   /** From the engine: #UD, or an instruction that traps at translation. */
@@ -295,15 +308,23 @@ export abstract class Core implements MsrHost, TrappedHost {
     );
   }
 
-  get counter(): bigint {
+  readCounter(index: number): bigint | undefined {
+    if (index >= this.model.perf.counters) return undefined;
     this.settlePerf();
-    return this.perf.value;
+    return this.perf.value(index);
   }
   get timestamp(): bigint {
     return BigInt.asUintN(64, BigInt(this.now) + this.tscOffset);
   }
   set timestamp(value: bigint) {
-    this.tscOffset = value - BigInt(this.now);
+    this.timestampOffset = value - BigInt(this.now);
+  }
+  get timestampOffset(): bigint {
+    return BigInt.asUintN(64, this.tscOffset);
+  }
+  set timestampOffset(value: bigint) {
+    this.tscOffset = value;
+    this.apic.timestampChanged();
   }
   readEngineMsr(msr: number): bigint {
     return this.engine.readMsr(this.state, msr);

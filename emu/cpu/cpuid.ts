@@ -2,6 +2,7 @@
  * What CPUID answers: what the engine executes and the machine emulates, and nothing else (SDM 2A, "CPUID—CPU
  * Identification"). The engine's own answers differ between its versions, so none of them is passed on.
  */
+import { ARCHITECTURAL_EVENTS, type CpuModel, type PerfModel } from './model.js';
 
 export interface CpuidResult {
   readonly eax: number;
@@ -48,13 +49,60 @@ const EXTENDED_EDX = bits(
 const FAMILY_MODEL_STEPPING = 0x0006_0f01;
 const APIC_ID_SHIFT = 24;
 const CLFLUSH_QUADWORDS = 8 << 8;
-/** Leaf 0xA: version 2, one counter of 40 bits, seven event flags of which only "instructions retired" (bit 1) is there. */
-export const PMC_BITS = 40;
-const PERFMON_EAX = 2 | (1 << 8) | (PMC_BITS << 16) | (7 << 24);
-const PERFMON_EBX = 0x7d;
+/** More of leaf 1's ECX on a PC. */
+const PC_LEAF_1_ECX = bits(
+  15, // PDCM: IA32_PERF_CAPABILITIES
+  21, // x2APIC
+  24, // TSC-deadline mode of the APIC's timer
+);
+const PC_LEAF_7_EBX = bits(
+  1, // IA32_TSC_ADJUST
+);
+const PERFMON_VERSION = 2;
 
-/** The answer for one CPU of `count`. Leaves that are not there answer zeros. */
-export function cpuid(leaf: number, cpu: number, count: number): CpuidResult {
+const LEAF_1_EDX_APIC = bits(9);
+const LEAF_1_EDX_HTT = bits(28);
+function leaf1Edx({ count, hasApic }: CpuidSubject): number {
+  const edx = hasApic ? LEAF_1_EDX : LEAF_1_EDX & ~LEAF_1_EDX_APIC;
+  return (edx | (count > 1 ? LEAF_1_EDX_HTT : 0)) >>> 0;
+}
+
+/** Leaf 0xA: counters, their width, and a flag for each event that is *not* there. There are no counters of fixed events. */
+function perfmon({ counters, width, events }: PerfModel): Pick<CpuidResult, 'eax' | 'ebx'> {
+  const missing = ARCHITECTURAL_EVENTS.map((event, bit) => (events.includes(event) ? 0 : 1 << bit));
+  return {
+    eax: PERFMON_VERSION | (counters << 8) | (width << 16) | (ARCHITECTURAL_EVENTS.length << 24),
+    ebx: missing.reduce((flags, flag) => flags | flag),
+  };
+}
+
+/**
+ * Leaf 0xB: by level how far an x2APIC id is to be shifted for the next level's, and how many CPUs the level has. One thread is a core,
+ * and all cores are one package.
+ */
+function topology(level: number, id: number, count: number): CpuidResult {
+  const shift = Math.ceil(Math.log2(count));
+  const rows = [
+    { type: 1, eax: 0, ebx: 1 },
+    { type: 2, eax: shift, ebx: count },
+  ] as const;
+  const { type, eax, ebx } = rows[level] ?? { type: 0, eax: 0, ebx: 0 };
+  return { eax, ebx, ecx: (level & 0xff) | (type << 8), edx: id };
+}
+
+/** Of which CPU CPUID tells. */
+export interface CpuidSubject {
+  readonly index: number;
+  /** CPUs of the machine. */
+  readonly count: number;
+  readonly model: CpuModel;
+  /** IA32_APIC_BASE has not switched its local APIC off. */
+  readonly hasApic: boolean;
+}
+
+/** The answer for one CPU. Leaves that are not there answer zeros. */
+export function cpuid(leaf: number, subleaf: number, subject: CpuidSubject): CpuidResult {
+  const { index, count, model } = subject;
   const zeros = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   switch (leaf >>> 0) {
     case 0:
@@ -62,12 +110,16 @@ export function cpuid(leaf: number, cpu: number, count: number): CpuidResult {
     case 1:
       return {
         eax: FAMILY_MODEL_STEPPING,
-        ebx: ((cpu << APIC_ID_SHIFT) | (count << 16) | CLFLUSH_QUADWORDS) >>> 0,
-        ecx: LEAF_1_ECX,
-        edx: count > 1 ? (LEAF_1_EDX | bits(28)) >>> 0 : LEAF_1_EDX,
+        ebx: ((index << APIC_ID_SHIFT) | (count << 16) | CLFLUSH_QUADWORDS) >>> 0,
+        ecx: (LEAF_1_ECX | (model.isPc ? PC_LEAF_1_ECX : 0)) >>> 0,
+        edx: leaf1Edx(subject),
       };
+    case 7:
+      return { ...zeros, ebx: model.isPc && subleaf === 0 ? PC_LEAF_7_EBX : 0 };
     case 0xa:
-      return { ...zeros, eax: PERFMON_EAX, ebx: PERFMON_EBX };
+      return { ...zeros, ...perfmon(model.perf) };
+    case 0xb:
+      return model.isPc ? topology(subleaf, index, count) : zeros;
     case 0x15: // TSC frequency = crystal * ebx / eax
       return { eax: 1, ebx: 1, ecx: CLOCK_HZ, edx: 0 };
     case 0x16:

@@ -2,51 +2,13 @@
  * Model-specific registers as a table: what a read gives and what a write does; one that is not in it raises #GP(0)
  * (SDM 2B, "RDMSR", "WRMSR"; SDM 4).
  */
-import type { CpuState } from '../engine/cpu-state.js';
+import { X2APIC_FIRST_MSR, X2APIC_MSRS } from '../devices/apic-registers.js';
 import { isCanonical } from '../memory/address.js';
 import { EFER, MSR } from './architecture.js';
-import type { PerfCounter } from './perf-counter.js';
+import { CPU_MODELS, type CpuModel } from './model.js';
+import { engine, kept, type MsrHost, type MsrRow, type MsrRows } from './msr-row.js';
+import { perfRows } from './perf-msrs.js';
 
-/** Registers whose values only the host keeps. */
-export class KeptMsrs extends Map<number, bigint> {
-  /** Grows with each change, so that what has been derived from the values can be kept beside them. */
-  changes = 0;
-
-  override set(msr: number, value: bigint): this {
-    this.changes++;
-    return super.set(msr, value);
-  }
-  override clear(): void {
-    this.changes++;
-    super.clear();
-  }
-}
-
-/** What the registers of one CPU reach into. */
-export interface MsrHost {
-  readonly state: CpuState;
-  readonly perf: PerfCounter;
-  readonly isBootProcessor: boolean;
-  readonly kept: KeptMsrs;
-  /** The time-stamp counter. */
-  timestamp: bigint;
-  /** Registers that the engine itself uses. */
-  readEngineMsr(msr: number): bigint;
-  writeEngineMsr(msr: number, value: bigint): void;
-  /** The performance counter takes into account what has been executed. */
-  settlePerf(): void;
-  /** The performance counter has been set up anew: the run must look at its deadline. */
-  perfChanged(): void;
-}
-
-interface Row {
-  read(host: MsrHost): bigint;
-  /** @returns false for #GP(0). Absent: read-only. */
-  write?(host: MsrHost, value: bigint): boolean;
-}
-
-const APIC_BASE_VALUE = 0xfee0_0800n;
-const APIC_BASE_BSP = 0x100n;
 /** Write-back, write-through, uncached-minus, uncached, twice (SDM 3A, table 12-12). */
 const PAT_RESET = 0x0007_0406_0007_0406n;
 /** Memory types 2 and 3 do not exist (SDM 3A, table 12-10). */
@@ -57,42 +19,7 @@ const isPat = (value: bigint): boolean => {
 };
 const EFER_WRITABLE = EFER.SCE | EFER.LME | EFER.NXE;
 
-const kept = (msr: number, accepts: (value: bigint) => boolean = () => true, reset = 0n): Row => ({
-  read: (host) => host.kept.get(msr) ?? reset,
-  write: (host, value) => {
-    if (!accepts(value)) return false;
-    host.kept.set(msr, value);
-    return true;
-  },
-});
-
-const engine = (msr: number, accepts: (value: bigint) => boolean = () => true): Row => ({
-  read: (host) => host.readEngineMsr(msr),
-  write: (host, value) => {
-    if (!accepts(value)) return false;
-    host.writeEngineMsr(msr, value);
-    return true;
-  },
-});
-
-/** A register of the performance counter, which is brought up to date first. */
-const perf = (
-  get: (perf: PerfCounter) => bigint,
-  set?: (perf: PerfCounter, value: bigint) => boolean,
-): Row => ({
-  read: (host) => {
-    host.settlePerf();
-    return get(host.perf);
-  },
-  write: (host, value) => {
-    host.settlePerf();
-    if (set === undefined || !set(host.perf, value)) return false;
-    host.perfChanged();
-    return true;
-  },
-});
-
-const ROWS: ReadonlyMap<number, Row> = new Map<number, Row>([
+const COMMON: MsrRows = [
   [
     MSR.TSC,
     {
@@ -103,62 +30,12 @@ const ROWS: ReadonlyMap<number, Row> = new Map<number, Row>([
       },
     },
   ],
-  [
-    MSR.APIC_BASE,
-    {
-      read: (host) => APIC_BASE_VALUE | (host.isBootProcessor ? APIC_BASE_BSP : 0n),
-      // Neither moved nor switched off nor put into x2APIC mode.
-      write: (host, value) => value === (APIC_BASE_VALUE | (host.isBootProcessor ? APIC_BASE_BSP : 0n)),
-    },
-  ],
+  [MSR.APIC_BASE, { read: ({ apic }) => apic.base, write: ({ apic }, value) => apic.setBase(value) }],
   // Software clears it, executes CPUID and reads the microcode's revision (SDM 3A, "Determining the Signature", 9.11.7.1): there is none.
   [MSR.BIOS_SIGN_ID, { read: () => 0n, write: (_host, value) => value === 0n }],
   [MSR.MTRRCAP, { read: () => 0n }],
   [MSR.MISC_ENABLE, kept(MSR.MISC_ENABLE, undefined, 1n)],
   [MSR.PAT, kept(MSR.PAT, isPat, PAT_RESET)],
-  [
-    MSR.PERFEVTSEL0,
-    perf(
-      (p) => p.select,
-      (p, value) => {
-        if (value >> 32n !== 0n) return false;
-        p.select = value;
-        return true;
-      },
-    ),
-  ],
-  [
-    MSR.PMC0,
-    perf(
-      (p) => p.value,
-      (p, value) => {
-        p.value = value;
-        return true;
-      },
-    ),
-  ],
-  [
-    MSR.PERF_GLOBAL_CTRL,
-    perf(
-      (p) => p.globalControl,
-      (p, value) => {
-        if (value >> 1n !== 0n) return false; // there is counter 0 only
-        p.globalControl = value;
-        return true;
-      },
-    ),
-  ],
-  [MSR.PERF_GLOBAL_STATUS, perf((p) => p.status)],
-  [
-    MSR.PERF_GLOBAL_OVF_CTRL,
-    perf(
-      () => 0n,
-      (p, value) => {
-        p.acknowledge(value);
-        return true;
-      },
-    ),
-  ],
   [
     MSR.EFER,
     {
@@ -180,11 +57,54 @@ const ROWS: ReadonlyMap<number, Row> = new Map<number, Row>([
   [MSR.FS_BASE, engine(MSR.FS_BASE, isCanonical)],
   [MSR.GS_BASE, engine(MSR.GS_BASE, isCanonical)],
   [MSR.KERNEL_GS_BASE, engine(MSR.KERNEL_GS_BASE, isCanonical)],
-]);
+];
+
+/** What a PC has beside these. */
+const PC: MsrRows = [
+  // Writing the time-stamp counter moves this one by as much, and the other way round (SDM 3B, "Time-Stamp Counter Adjustment", 18.17.3).
+  [
+    MSR.TSC_ADJUST,
+    {
+      read: (host) => host.timestampOffset,
+      write: (host, value) => {
+        host.timestampOffset = value;
+        return true;
+      },
+    },
+  ],
+  [
+    MSR.TSC_DEADLINE,
+    {
+      read: ({ apic }) => apic.tscDeadline,
+      write: ({ apic }, value) => {
+        apic.tscDeadline = value;
+        return true;
+      },
+    },
+  ],
+  ...Array.from({ length: X2APIC_MSRS }, (_, index) => X2APIC_FIRST_MSR + index).map(
+    (msr) =>
+      [
+        msr,
+        {
+          read: ({ apic }: MsrHost) => apic.readMsr(msr),
+          write: ({ apic }: MsrHost, value: bigint) => apic.writeMsr(msr, value),
+        },
+      ] as const,
+  ),
+];
+
+const ROWS: ReadonlyMap<CpuModel, ReadonlyMap<number, MsrRow>> = new Map(
+  Object.values(CPU_MODELS).map((model) => [
+    model,
+    new Map([...COMMON, ...perfRows(model), ...(model.isPc ? PC : [])]),
+  ]),
+);
+const rowOf = (host: MsrHost, msr: number): MsrRow | undefined => ROWS.get(host.model)!.get(msr);
 
 /** The value, or `undefined` for #GP(0). */
-export const readMsr = (host: MsrHost, msr: number): bigint | undefined => ROWS.get(msr)?.read(host);
+export const readMsr = (host: MsrHost, msr: number): bigint | undefined => rowOf(host, msr)?.read(host);
 
 /** Whether the write is accepted; false is #GP(0). */
 export const writeMsr = (host: MsrHost, msr: number, value: bigint): boolean =>
-  ROWS.get(msr)?.write?.(host, value) ?? false;
+  rowOf(host, msr)?.write?.(host, value) ?? false;

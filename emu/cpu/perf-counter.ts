@@ -1,105 +1,186 @@
 /**
- * One architectural performance counter, version 2 (SDM 3B, "Architectural Performance Monitoring", 20.2). The one event
- * is "instructions retired"; the machine cannot tell rings apart while it counts, so the counter counts when
+ * The performance counters of one CPU: architectural performance monitoring, version 2 (SDM 3B, 20.2). All events count the instructions
+ * that this CPU retires. The machine cannot tell rings apart while it counts, so a counter counts when
  * either the USR or the OS bit is set. Overflow raises the local vector table's performance entry.
+ *
+ * The idea: a counter is what it held at some moment and the instructions since; so between two overflows there is
+ * nothing to do, and when the next one comes is known beforehand.
  */
-import { PMC_BITS } from './cpuid.js';
+import type { PerfModel } from './model.js';
 
-/** IA32_PERFEVTSEL0 (SDM 3B, figure 20-1). */
+/** IA32_PERFEVTSELn (SDM 3B, figure 20-6). */
 const SELECT = {
-  event: 0xff,
-  umask: 0xff00,
+  event: 0xffff,
   usr: 1 << 16,
   os: 1 << 17,
+  edge: 1 << 18,
   interrupt: 1 << 20,
   enable: 1 << 22,
+  invert: 1 << 23,
+  thresholdShift: 24,
 } as const;
-const INSTRUCTIONS_RETIRED = 0x00c0;
-const MODULUS = 2 ** PMC_BITS;
-const COUNTER_0 = 1n;
+/** IA32_DEBUGCTL (SDM 3B, "IA32_DEBUGCTL MSR", 18.4.1): at an overflow that interrupts, branch records, of which there are none, and counters stop. */
+const FREEZE_RECORDS = 1n << 11n;
+const FREEZE_COUNTERS = 1n << 12n;
+const FREEZE = FREEZE_RECORDS | FREEZE_COUNTERS;
+/** IA32_PERF_CAPABILITIES: counters can be written in their full width. */
+const FULL_WIDTH_WRITE = 1n << 13n;
 
-export interface PerfCounterState {
-  readonly select: number;
+export interface PerfState {
+  readonly selects: readonly number[];
+  readonly values: readonly number[];
   readonly globalControl: bigint;
   readonly status: bigint;
-  readonly value: number;
+  readonly debugControl: bigint;
   readonly since: number;
 }
 
-export class PerfCounter {
-  #select = 0;
-  #globalControl = COUNTER_0;
-  #status = 0n;
+export class PerfCounters {
+  readonly model: PerfModel;
+  readonly #modulus: number;
+  readonly #all: bigint;
+  #selects: number[];
   /** Contents at the moment `#since` (instructions retired by this CPU). */
-  #value = 0;
+  #values: number[];
   #since = 0;
+  #globalControl: bigint;
+  #status = 0n;
+  #debugControl = 0n;
+  #deadline = Number.POSITIVE_INFINITY;
 
-  get #counting(): boolean {
-    return (
-      (this.#select & SELECT.enable) !== 0 &&
-      (this.#select & (SELECT.usr | SELECT.os)) !== 0 &&
-      (this.#select & (SELECT.event | SELECT.umask)) === INSTRUCTIONS_RETIRED &&
-      (this.#globalControl & COUNTER_0) !== 0n
-    );
+  constructor(model: PerfModel) {
+    this.model = model;
+    this.#modulus = 2 ** model.width;
+    this.#all = (1n << BigInt(model.counters)) - 1n;
+    this.#selects = Array.from({ length: model.counters }, () => 0);
+    this.#values = [...this.#selects];
+    this.#globalControl = this.#all; // all counters are on at reset (SDM 3A, table 9-1)
   }
 
-  /** Takes the time that has passed into account. @returns whether an overflow is to raise the LVT entry. */
-  advance(retired: number): boolean {
-    const passed = this.#counting ? retired - this.#since : 0;
-    this.#since = retired;
-    this.#value += passed;
-    if (this.#value < MODULUS) return false;
-    this.#value %= MODULUS;
-    this.#status |= COUNTER_0;
-    return (this.#select & SELECT.interrupt) !== 0;
+  /**
+   * A threshold asks for cycles with at least so many events, or, inverted, with fewer; a cycle has one of each kind here. Edges between
+   * such cycles and others there are none.
+   */
+  #counts(index: number): boolean {
+    const select = this.#selects[index]!;
+    if ((select & SELECT.enable) === 0 || (select & (SELECT.usr | SELECT.os)) === 0) return false;
+    if ((this.#globalControl & (1n << BigInt(index))) === 0n) return false;
+    const threshold = select >>> SELECT.thresholdShift;
+    if (threshold > 0 && threshold > 1 !== ((select & SELECT.invert) !== 0)) return false;
+    return (select & SELECT.edge) === 0 && this.model.events.includes(select & SELECT.event);
   }
 
-  /** Instructions retired at which the counter overflows next. */
+  /** Instructions retired at which a counter overflows next. */
   get deadline(): number {
-    return this.#counting ? this.#since + MODULUS - this.#value : Number.POSITIVE_INFINITY;
+    return this.#deadline;
   }
 
-  get select(): bigint {
-    return BigInt(this.#select >>> 0);
+  /** Takes the time that has passed into account, if there is something to do. @returns whether an overflow is to raise the LVT entry. */
+  advance(retired: number): boolean {
+    return retired >= this.#deadline && this.settle(retired);
   }
-  set select(value: bigint) {
-    this.#select = Number(value & 0xffff_ffffn);
+
+  /** Brings the contents up to date, before they are looked at or what is counted changes. @returns as `advance` does */
+  settle(retired: number): boolean {
+    const passed = retired - this.#since;
+    this.#since = retired;
+    let interrupts = false;
+    for (const [index, select] of this.#selects.entries()) {
+      if (!this.#counts(index)) continue;
+      const value = this.#values[index]! + passed;
+      this.#values[index] = value % this.#modulus;
+      if (value < this.#modulus) continue;
+      this.#status |= 1n << BigInt(index);
+      interrupts ||= (select & SELECT.interrupt) !== 0;
+    }
+    if (interrupts && (this.#debugControl & FREEZE_COUNTERS) !== 0n) this.#globalControl = 0n;
+    this.#changed();
+    return interrupts;
   }
+
+  #changed(): void {
+    this.#deadline = Number.POSITIVE_INFINITY;
+    for (const [index, value] of this.#values.entries())
+      if (this.#counts(index)) this.#deadline = Math.min(this.#deadline, this.#since + this.#modulus - value);
+  }
+
+  select(index: number): bigint {
+    return BigInt(this.#selects[index]! >>> 0);
+  }
+  /** @returns false for a reserved bit, as all setters do */
+  setSelect(index: number, value: bigint): boolean {
+    if ((value & this.model.reservedSelect) !== 0n) return false;
+    this.#selects[index] = Number(value);
+    this.#changed();
+    return true;
+  }
+
+  value(index: number): bigint {
+    return BigInt(this.#values[index]!);
+  }
+  /** A write to IA32_PMCn sign-extends its low 32 bits (SDM 3B, "Full-Width Writes to Performance Counter Registers"). */
+  setValue(index: number, value: bigint): boolean {
+    return this.setFullValue(index, BigInt.asUintN(this.model.width, BigInt.asIntN(32, value)));
+  }
+  /** A write to IA32_A_PMCn takes all bits of a counter (the same section). */
+  setFullValue(index: number, value: bigint): boolean {
+    if (value >> BigInt(this.model.width) !== 0n) return false;
+    this.#values[index] = Number(value);
+    this.#changed();
+    return true;
+  }
+
   get globalControl(): bigint {
     return this.#globalControl;
   }
-  set globalControl(value: bigint) {
-    this.#globalControl = value & COUNTER_0;
+  setGlobalControl(value: bigint): boolean {
+    if ((value & ~this.#all) !== 0n) return false;
+    this.#globalControl = value;
+    this.#changed();
+    return true;
   }
+
   get status(): bigint {
     return this.#status;
   }
   /** Bits written as one are cleared (IA32_PERF_GLOBAL_OVF_CTRL). */
-  acknowledge(bits: bigint): void {
+  acknowledge(bits: bigint): boolean {
+    if ((bits & this.model.reservedAcknowledge) !== 0n) return false;
     this.#status &= ~bits;
-  }
-  get value(): bigint {
-    return BigInt(this.#value);
-  }
-  /** A write to IA32_PMC0 sign-extends its low 32 bits (SDM 3B, 20.2.1). */
-  set value(value: bigint) {
-    this.#value = Number(BigInt.asUintN(PMC_BITS, BigInt.asIntN(32, value)));
+    return true;
   }
 
-  capture(): PerfCounterState {
+  get debugControl(): bigint {
+    return this.#debugControl;
+  }
+  /** What branch records, branch traces and stepping by branches would need is not there. */
+  setDebugControl(value: bigint): boolean {
+    if ((value & ~FREEZE) !== 0n) return false;
+    this.#debugControl = value;
+    return true;
+  }
+
+  get capabilities(): bigint {
+    return this.model.fullWidth ? FULL_WIDTH_WRITE : 0n;
+  }
+
+  capture(): PerfState {
     return {
-      select: this.#select,
+      selects: [...this.#selects],
+      values: [...this.#values],
       globalControl: this.#globalControl,
       status: this.#status,
-      value: this.#value,
+      debugControl: this.#debugControl,
       since: this.#since,
     };
   }
-  reinstate(state: PerfCounterState): void {
-    this.#select = state.select;
+  reinstate(state: PerfState): void {
+    this.#selects = [...state.selects];
+    this.#values = [...state.values];
     this.#globalControl = state.globalControl;
     this.#status = state.status;
-    this.#value = state.value;
+    this.#debugControl = state.debugControl;
     this.#since = state.since;
+    this.#changed();
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The instructions that trap at translation (engine/translation-traps.ts), found again at RIP and carried out: RDMSR, WRMSR,
- * RDTSC, RDPMC, MOV to and from debug registers (SDM 2B). SYSENTER and SYSEXIT trap too, and are #UD: CPUID does not offer them.
+ * RDTSC, RDPMC, MOV to and from CR8 and debug registers (SDM 2B). SYSENTER and SYSEXIT trap too, and are #UD: CPUID does not offer them.
  */
 
 import { type CpuState, GPR } from '../engine/cpu-state.js';
@@ -10,13 +10,16 @@ import type { DebugRegisters, Refusal } from './debug-registers.js';
 /** What the instructions reach into. */
 export interface TrappedHost {
   readonly state: CpuState;
-  /** The time-stamp counter, and performance counter 0. */
+  /** The time-stamp counter. */
   readonly timestamp: bigint;
-  readonly counter: bigint;
   readonly debug: DebugRegisters;
+  /** The local APIC's task priority, of which CR8 is the upper half. */
+  readonly apic: { taskPriority: number };
   /** `undefined` or false is #GP(0). */
   readMsr(msr: number): bigint | undefined;
   writeMsr(msr: number, value: bigint): boolean;
+  /** A performance counter; `undefined` where there is none. */
+  readCounter(index: number): bigint | undefined;
 }
 
 /** An instruction at RIP. */
@@ -46,9 +49,9 @@ function setEdxEax(state: CpuState, value: bigint): void {
 }
 const ecx = (state: CpuState): number => Number(low(state.reg(GPR.rcx)));
 
-/** The operands of MOV to and from a debug register: ModRM, whose mod field counts for nothing, with REX. */
+/** The operands of MOV to and from a control or debug register: ModRM, whose mod field counts for nothing, with REX. */
 interface Operands {
-  readonly debug: number;
+  readonly special: number;
   readonly general: number;
   readonly is64: boolean;
 }
@@ -57,12 +60,20 @@ interface Operands {
 const debugMove =
   (move: (host: TrappedHost, operands: Operands, extensions: boolean) => Refusal | undefined) =>
   (host: TrappedHost, operands: Operands): Refusal | undefined => {
-    if (operands.debug > 7) return VECTOR.UD;
+    if (operands.special > 7) return VECTOR.UD;
     if (host.state.cpl !== 0) return VECTOR.GP;
     return move(host, operands, (host.state.cr(4) & CR4_DE) !== 0n);
   };
 
-const NO_OPERANDS: Operands = { debug: 0, general: 0, is64: true };
+/** MOV of CR8, done by `move` (SDM 3A, "Task Priority in IA-32e Mode", 11.8.6). The other control registers are the engine's. */
+const priorityMove =
+  (move: (host: TrappedHost, general: number) => Refusal | undefined) =>
+  (host: TrappedHost, { special, general }: Operands): Refusal | undefined => {
+    if (special !== 8) return VECTOR.UD;
+    return host.state.cpl === 0 ? move(host, general) : VECTOR.GP;
+  };
+
+const NO_OPERANDS: Operands = { special: 0, general: 0, is64: true };
 
 interface Opcode {
   readonly hasModRm?: true;
@@ -71,11 +82,29 @@ interface Opcode {
 
 /** By the byte behind 0F. */
 const OPCODES: Readonly<Record<number, Opcode>> = {
+  /** MOV from CR8 */
+  32: {
+    hasModRm: true,
+    execute: priorityMove(({ state, apic }, general) => {
+      state.setReg(general, BigInt(apic.taskPriority >> 4));
+      return undefined;
+    }),
+  },
+  /** MOV to CR8; its upper bits are reserved. */
+  34: {
+    hasModRm: true,
+    execute: priorityMove(({ state, apic }, general) => {
+      const value = state.reg(general);
+      if (value > 0xfn) return VECTOR.GP;
+      apic.taskPriority = Number(value) << 4;
+      return undefined;
+    }),
+  },
   /** MOV from a debug register */
   33: {
     hasModRm: true,
     execute: debugMove(({ state, debug }, operands, extensions) => {
-      const value = debug.read(operands.debug, extensions);
+      const value = debug.read(operands.special, extensions);
       if (typeof value === 'number') return value;
       state.setReg(operands.general, operands.is64 ? value : low(value));
       return undefined;
@@ -86,7 +115,7 @@ const OPCODES: Readonly<Record<number, Opcode>> = {
     hasModRm: true,
     execute: debugMove(({ state, debug }, operands, extensions) => {
       const value = state.reg(operands.general);
-      return debug.write(operands.debug, extensions, operands.is64 ? value : low(value));
+      return debug.write(operands.special, extensions, operands.is64 ? value : low(value));
     }),
   },
   /** WRMSR */
@@ -115,11 +144,13 @@ const OPCODES: Readonly<Record<number, Opcode>> = {
       return undefined;
     },
   },
-  /** RDPMC; CR4.PCE opens it to all. There is counter 0 only. */
+  /** RDPMC; CR4.PCE opens it to all. */
   51: {
-    execute: ({ state, counter }) => {
+    execute: (host) => {
+      const { state } = host;
       if (state.cpl !== 0 && (state.cr(4) & CR4_PCE) === 0n) return VECTOR.GP;
-      if (ecx(state) !== 0) return VECTOR.GP;
+      const counter = host.readCounter(ecx(state));
+      if (counter === undefined) return VECTOR.GP;
       setEdxEax(state, counter);
       return undefined;
     },
@@ -148,7 +179,7 @@ export function decodeTrapped(code: Uint8Array, in64BitMode: boolean): Trapped |
   if (opcode === undefined || length > code.length) return undefined;
   const modRm = code[length - 1]!;
   const operands = {
-    debug: ((modRm >> 3) & 7) | (rex & REX.R ? 8 : 0),
+    special: ((modRm >> 3) & 7) | (rex & REX.R ? 8 : 0),
     general: (modRm & 7) | (rex & REX.B ? 8 : 0),
     is64: in64BitMode,
   };

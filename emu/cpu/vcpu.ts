@@ -9,7 +9,7 @@ import type { RunEnd } from '../engine/client.js';
 import { RFLAGS, VECTOR } from './architecture.js';
 import { Core } from './core.js';
 import type { DebugState } from './debug-registers.js';
-import type { PerfCounterState } from './perf-counter.js';
+import type { PerfState } from './perf-counter.js';
 import { enterRealMode } from './reset.js';
 
 /** Executing; stopped by HLT; waiting for a start-up IPI after INIT; or stopped for good by a triple fault. */
@@ -21,7 +21,7 @@ export type VcpuStop = 'breakpoint' | 'bus-error' | 'shutdown' | 'requested' | '
 export interface VcpuSnapshot {
   readonly state: Uint8Array;
   readonly kept: readonly (readonly [number, bigint])[];
-  readonly perf: PerfCounterState;
+  readonly perf: PerfState;
   readonly debug: DebugState;
   readonly apic: ReturnType<LocalApic['capture']>;
   readonly activity: Activity;
@@ -36,8 +36,6 @@ export interface VcpuSnapshot {
 const CS_CODE_STI = 0xfb;
 
 export class Vcpu extends Core {
-  /** Set by the machine right after construction. */
-  apic!: LocalApic;
   /** What stands beside the local APIC, at the first CPU of a PC; set like it. */
   board: Board | undefined;
   activity: Activity = 'wait-for-sipi';
@@ -58,7 +56,7 @@ export class Vcpu extends Core {
     this.shutdownVector = vector;
   }
   settlePerf(): void {
-    if (this.perf.advance(this.begun)) this.apic.performanceOverflow();
+    if (this.perf.settle(this.begun)) this.apic.performanceOverflow();
   }
   raiseNmi(): void {
     this.nmiPending = true; // one is latched, further ones merge with it (SDM 3A, "Handling Multiple NMIs", 6.7.1)
@@ -118,7 +116,7 @@ export class Vcpu extends Core {
   #advance(): void {
     this.apic.advance(this.time);
     this.board?.advance(this.time);
-    this.settlePerf();
+    if (this.perf.advance(this.begun)) this.apic.performanceOverflow();
   }
 
   /** When a CPU that is not running will wake without help from outside; infinity: never. */
@@ -272,9 +270,8 @@ export class Vcpu extends Core {
   }
 
   capture(): VcpuSnapshot {
-    this.engine.settle(this.state);
     return {
-      state: this.state.bytes.slice(),
+      state: this.engine.copyOf(this.state),
       kept: [...this.kept],
       perf: this.perf.capture(),
       debug: this.debug.capture(),

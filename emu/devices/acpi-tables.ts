@@ -5,8 +5,8 @@
  */
 import { PM1_CONTROL, PM1_CONTROL_LENGTH, PM1_EVENT, PM1_EVENT_LENGTH } from './acpi-pm.js';
 import { buses, device, eisaId, integer, irq, name, packageOf, ports, resources, scope } from './aml.js';
+import { APIC_DEFAULT_BASE } from './apic-base.js';
 import { IOAPIC_BASE } from './ioapic.js';
-import { APIC_DEFAULT_BASE } from './local-apic.js';
 
 /** Where the RSDP lies; the other tables follow it. */
 export const RSDP_ADDRESS = 0xe_0000;

@@ -2,6 +2,7 @@
  * The I/O APIC (Intel 82093AA data sheet, order number 290566): 24 inputs, each with an entry that says which interrupt it
  * becomes and at which CPUs. It answers on one page of the physical bus through an index and a data register.
  */
+import { type Destination, physicalDestination } from './apic-command.js';
 
 export const IOAPIC_BASE = 0xfec0_0000;
 export const IOAPIC_WINDOW = 0x1000;
@@ -22,6 +23,8 @@ const ENTRY = {
   masked: 1 << 16,
 } as const;
 const READ_ONLY = ENTRY.pending | ENTRY.remoteIrr;
+/** A physical destination of all ones. */
+const EVERYBODY = 0xff;
 const LOW_BITS = 0x1_ffff;
 const HIGH_BITS = 0xff00_0000;
 
@@ -34,7 +37,7 @@ export interface IoInterrupt {
   readonly mode: IoApicMode;
   readonly vector: number;
   readonly isLevel: boolean;
-  readonly destination: { readonly physical: number } | { readonly logical: number };
+  readonly destination: Destination;
 }
 
 export interface IoApicState {
@@ -83,7 +86,7 @@ export class IoApic {
       mode,
       vector: low & ENTRY.vector,
       isLevel: (low & ENTRY.level) !== 0,
-      destination: (low & ENTRY.logical) !== 0 ? { logical: target } : { physical: target },
+      destination: (low & ENTRY.logical) !== 0 ? { logical: target } : physicalDestination(target, EVERYBODY),
     });
   }
 

@@ -28,6 +28,8 @@ export interface PcWires {
   now(): number;
   /** `deadline` or `intr` has changed. */
   changed(): void;
+  /** The 8259s' line to LINT0 of the first CPU. */
+  lint0(level: boolean): void;
   /** From the I/O APIC to the local APICs. */
   deliver(interrupt: IoInterrupt): void;
   powerOff(): void;
@@ -55,7 +57,10 @@ export class PcBoard implements Board {
 
   constructor(wires: PcWires) {
     const timed = { now: () => wires.now(), changed: () => wires.changed() };
-    this.#pics = new Pics(() => wires.changed());
+    this.#pics = new Pics(() => {
+      wires.lint0(this.#pics.intr);
+      wires.changed();
+    });
     this.ioApic = new IoApic((interrupt) => wires.deliver(interrupt));
     this.#pit = new Pit({ ...timed, output0: (level) => this.setLine(LINE.timer, level) });
     this.#rtc = new Rtc({ ...timed, interrupt: (level) => this.setLine(LINE.clock, level) });

@@ -29,6 +29,7 @@ import { HFLAG, type Layout, layout, liveState } from './layout.js';
 import { EngineError, noticesChangedCode } from './library.js';
 import { REG } from './registers.js';
 import { CODE_BUFFER, Translation } from './translation.js';
+import type { Block } from './translation-traps.js';
 
 const INVALID_OPCODE = 6;
 const INT_N_LENGTH = 2n;
@@ -46,6 +47,9 @@ const ACCESS_HOOK: Readonly<Record<MemoryAccess['kind'], number>> = {
   read: HOOK.MEM_READ,
   write: HOOK.MEM_WRITE,
 };
+
+/** Bytes of the stack that are looked at, half of them below. */
+const STACK_SEEN = 1 << 20;
 
 interface Breakpoint {
   /** Hooks. */
@@ -69,6 +73,8 @@ export class Engine {
   readonly #translation: Translation;
   /** The CPU that runs holds an event back. */
   #guarded = false;
+  /** Part of this thread's stack, where the engine has what it tells of a block. */
+  #stack = { from: Number.NaN, view: new DataView(new ArrayBuffer(0)) };
   #blockCallback: Pointer = null;
   #codeCallback: Pointer = null;
   #userCodeCallback: Pointer = null;
@@ -108,11 +114,9 @@ export class Engine {
       isExact: !countsBlocks,
       codeBuffer,
       physicalOf: (address) => client.codeAddress(address),
+      in64BitMode: () => this.#loaded?.in64BitMode === true,
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
-      forget: ({ pc, size }) => {
-        f.removeCode(this.#uc, pc, pc + BigInt(size));
-        f.stop(this.#uc);
-      },
+      forget: (block) => this.#forget(block),
       hookInstruction: (address) => {
         this.#breakpoints.get(address)!.instruction ??= this.#addHook(
           HOOK.CODE,
@@ -123,6 +127,10 @@ export class Engine {
       },
       hookGuard: (address) => {
         this.#addHook(HOOK.BLOCK, this.#guardCallback, address, address);
+      },
+      endAtGuard: (block) => {
+        this.#forget(block);
+        this.#isAtGuard = true;
       },
     });
     f.check(f.memMap(this.#uc, PRIMER_ADDRESS, BigInt(PAGE_SIZE), UC_PROT_READ_EXECUTE), 'uc_mem_map');
@@ -210,7 +218,7 @@ export class Engine {
         this.#guard(() => client.portOut(port, size, value), undefined),
       INSN.OUT,
     );
-    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: Pointer) => {
+    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: number) => {
       if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
     });
     const at = (body: (address: bigint) => void): Pointer =>
@@ -258,13 +266,26 @@ export class Engine {
     }
   }
 
-  #translated(pointer: Pointer): void {
-    // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }
-    const view = new DataView(viewMemory(pointer, 16));
+  /** Ends the run, and has a block translated again when it is next to run. */
+  #forget({ pc, size }: Block): void {
+    const f = this.#ffi;
+    f.removeCode(this.#uc, pc, pc + BigInt(size));
+    f.stop(this.#uc);
+  }
+
+  #translated(pointer: number): void {
+    // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }, on the stack: a view of the stack around it is made once.
+    let at = pointer - this.#stack.from;
+    if (!(at >= 0 && at < STACK_SEEN - 16)) {
+      const from = pointer - STACK_SEEN / 2;
+      this.#stack = { from, view: new DataView(viewMemory(BigInt(from), STACK_SEEN)) };
+      at = STACK_SEEN / 2;
+    }
+    const { view } = this.#stack;
     const block = {
-      pc: view.getBigUint64(0, true),
-      instructions: view.getUint16(8, true),
-      size: view.getUint16(10, true),
+      pc: view.getBigUint64(at, true),
+      instructions: view.getUint16(at + 8, true),
+      size: view.getUint16(at + 10, true),
     };
     this.#translation.translated(block, this.#guarded, this.#breakpoints.keys());
   }
@@ -286,7 +307,6 @@ export class Engine {
   /** A block that begins with a guard is about to run: a guarded run ends before it. */
   #beforeGuard(address: bigint): void {
     if (!this.#guarded) return;
-    if (!this.#counter.isExact) this.#counter.begun--; // it has been counted and will not run
     this.#loaded!.rip = address;
     this.#isAtGuard = true;
     this.#ffi.stop(this.#uc);
@@ -342,15 +362,22 @@ export class Engine {
     );
   }
 
-  /** Brings the saved form up to date, to be copied as a whole. */
-  settle(state: CpuState): void {
+  /** Runs end behind the instruction at which they are told to, and not behind its block. */
+  get isExact(): boolean {
+    return this.#counter.isExact;
+  }
+
+  /** A copy, for `replace`; also in the middle of a run. */
+  copyOf(state: CpuState): Uint8Array {
     if (state.loaded) this.#save(state);
+    return state.bytes.slice();
   }
 
   /** Replaces a state by a copy taken earlier. */
   replace(state: CpuState, bytes: Uint8Array): void {
     state.bytes.set(bytes);
     if (state.loaded) this.#restore(state);
+    state.hflags &= ~HFLAG.GUARDED; // a copy may have been made in the middle of a guarded run
   }
 
   /** Makes `state` the one inside the engine. */
@@ -579,7 +606,7 @@ export class Engine {
       return;
     }
     const loaded = this.#loaded;
-    if (loaded !== undefined) this.settle(loaded);
+    if (loaded !== undefined) this.#save(loaded);
     this.#ffi.flushCode(this.#uc);
     this.#prime();
     if (loaded !== undefined) this.#restore(loaded);

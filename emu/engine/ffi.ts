@@ -62,7 +62,7 @@ const callback = {
   out: koffi.proto('void unwindlab_out(int uc, uint32_t port, int size, uint32_t value)'),
   code: koffi.proto('void unwindlab_code(int uc, uint64_t address)'),
   memory: koffi.proto('void unwindlab_memory(int uc, int type, uint64_t address, int size)'),
-  edge: koffi.proto('void unwindlab_edge(int uc, void *current)'),
+  edge: koffi.proto('void unwindlab_edge(int uc, int64_t current)'),
   mmioRead: koffi.proto('uint64_t unwindlab_mmio_read(int uc, uint64_t offset, unsigned int size)'),
   mmioWrite: koffi.proto(
     'void unwindlab_mmio_write(int uc, uint64_t offset, unsigned int size, uint64_t value)',

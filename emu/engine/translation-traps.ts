@@ -1,6 +1,6 @@
 /**
- * Traps on instructions that the engine executes by itself and offers no hook for: RDMSR, WRMSR, RDTSC, RDPMC; MOV to and from
- * debug registers, whose breakpoints take the process down; SYSENTER and SYSEXIT, which it passes over.
+ * Traps on instructions that the engine executes by itself and offers no hook for: RDMSR, WRMSR, RDTSC, RDPMC; MOV to and from CR8, which
+ * is the local APIC's, and debug registers, whose breakpoints take the process down; SYSENTER and SYSEXIT, which it passes over.
  *
  * The idea: a block of guest code is translated once and run many times, so a trap that is laid at translation costs
  * nothing afterwards. The reality: the engine tells of each new block after translating and before running it. If the block's
@@ -10,7 +10,8 @@
  *
  * The bytes of an opcode can also stand inside another instruction (an immediate, a displacement). A block always ends
  * behind UD2, so the length of the second translation tells: it ends two bytes behind the trap, or the match was false. Where
- * the first translation ended there too, a second probe with HLT (one byte) decides.
+ * the first translation ended there too, a second probe with HLT (one byte) decides. MOV of CR8 begins with the prefix that makes it so; whether that is
+ * one, or the end of what comes before a MOV of another control register, is probed first, with HLT in its place.
  *
  * #UD ends a run, which costs as much as a thousand instructions. So instructions that only read something (RDTSC, RDMSR, RDPMC) become
  * CPUID (0F A2) once they are confirmed: for that the engine has a hook, and the block goes on behind it.
@@ -21,6 +22,9 @@ const OPCODE_ESCAPE = 0x0f;
 /** WRMSR, RDTSC, RDMSR, RDPMC, SYSENTER, SYSEXIT; MOV from and to DR (SDM 2, appendix A, table A-3). */
 const isTrappedOpcode = (second: number): boolean =>
   (second >= 0x30 && second <= 0x35) || second === 0x21 || second === 0x23;
+/** MOV from and to a control register; in 64-bit mode CR8 alone has REX.R before it (SDM 2B, "MOV—Move to/from Control Registers"). */
+const isControlMove = (second: number): boolean => second === 0x20 || second === 0x22;
+const isRexR = (byte: number): boolean => (byte & 0xf4) === 0x44;
 /** RDTSC, RDMSR, RDPMC have no effect but on registers. */
 const isReading = (second: number): boolean => second >= 0x31 && second <= 0x33;
 const RDMSR_SECOND = 0x32;
@@ -41,6 +45,8 @@ export interface TrapHost {
   readonly ram: Uint8Array;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
+  /** The code that is running has 64-bit operands and REX prefixes. */
+  in64BitMode(): boolean;
   /** Throws the block away and has it translated again before it runs. */
   retranslate(block: Block): void;
   /** A run can end right behind any instruction, so that one which was to fault has done nothing but run out. */
@@ -57,6 +63,8 @@ interface Probe extends Change {
   readonly block: Block;
   /** Distance of the suspected opcode from the block's start. */
   readonly offset: number;
+  /** It is the prefix before the opcode that is probed. */
+  readonly isPrefix: boolean;
   /** Where the block must end if the suspicion is right, from its start. */
   readonly expectedEnd: number;
   readonly last: boolean;
@@ -114,6 +122,7 @@ export class TranslationTraps {
     const confirmed = block.size === probe.expectedEnd;
     const isHalt = probe.expectedEnd === probe.offset + 1;
     if (!confirmed) this.#suspect(probe.block, probe.offset + 1, true);
+    else if (probe.isPrefix) this.#lay(probe.block, probe.offset, UD2_SECOND, 1, true);
     // The first translation ended at the same place: ask again with an instruction of another length.
     else if (!probe.last) this.#lay(probe.block, probe.offset, HLT, 0, true);
     else if (this.#becomesCpuid(this.#secondOf(probe))) this.#makeCpuid(probe);
@@ -127,7 +136,7 @@ export class TranslationTraps {
   }
 
   /** The true second byte of an opcode that is no longer probed. */
-  #secondOf({ block, offset }: Probe): number {
+  #secondOf({ block, offset }: Pick<Probe, 'block' | 'offset'>): number {
     return this.#host.ram[this.#host.physicalOf(block.pc + BigInt(offset + 1))]!;
   }
 
@@ -159,7 +168,9 @@ export class TranslationTraps {
   /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
   #suspect(block: Block, offset: number, probed: boolean): void {
     const at = this.#find(block, offset);
-    if (at >= 0) {
+    if (at >= 0 && isControlMove(this.#secondOf({ block, offset: at }))) {
+      this.#lay(block, at, HLT, -1, true);
+    } else if (at >= 0) {
       this.#lay(block, at, UD2_SECOND, 1, block.size !== at + 2);
     } else if (probed) {
       this.#clean = block.pc;
@@ -170,7 +181,9 @@ export class TranslationTraps {
   /** Distance of the next suspected opcode from the block's start, or -1. A block is looked at page by page. */
   #find(block: Block, offset: number): number {
     const { ram } = this.#host;
+    const hasRex = this.#host.in64BitMode();
     let previous = -1;
+    let beforePrevious = -1;
     for (let at = offset; at < block.size; ) {
       const address = block.pc + BigInt(at);
       const end = Math.min(block.size, at + PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1)));
@@ -178,16 +191,18 @@ export class TranslationTraps {
       for (let here = physical; at < end; at++, here++) {
         const byte = physical < 0 ? -1 : ram[here]!;
         if (previous === OPCODE_ESCAPE) {
-          if (isTrappedOpcode(byte)) return at - 1;
+          if (isTrappedOpcode(byte) || (hasRex && isRexR(beforePrevious) && isControlMove(byte)))
+            return at - 1;
           if (byte === CPUID_SECOND) this.#noteReading(address + BigInt(here - physical - 1), AMBIGUOUS);
         }
+        beforePrevious = previous;
         previous = byte;
       }
     }
     return -1;
   }
 
-  #lay(block: Block, offset: number, byte: number, byteOffset: 0 | 1, last: boolean): void {
+  #lay(block: Block, offset: number, byte: number, byteOffset: -1 | 0 | 1, last: boolean): void {
     const physical = this.#host.physicalOf(block.pc + BigInt(offset + byteOffset));
     const { ram } = this.#host;
     this.#probe = {
@@ -195,6 +210,7 @@ export class TranslationTraps {
       offset,
       physical,
       original: ram[physical]!,
+      isPrefix: byteOffset < 0,
       expectedEnd: offset + byteOffset + 1,
       last,
     };

@@ -15,6 +15,7 @@ import { type Block, TranslationTraps } from './translation-traps.js';
  * @internal
  */
 export const CODE_BUFFER = { small: 32 << 20, big: 512 << 20 } as const;
+const PAGE_BITS = 12n;
 /**
  * What a block takes of it at most, on average: it was found to be 100 bytes an instruction, all told. Full, the engine flushes it in the
  * middle of a run, and the next `forget` takes the process down.
@@ -28,6 +29,8 @@ export interface TranslationHost {
   readonly codeBuffer: number;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
+  /** The code that is running has 64-bit operands and REX prefixes. */
+  in64BitMode(): boolean;
   /** Where runs stop; they count for what is translated from now on. */
   setExits(addresses: readonly bigint[]): void;
   /** Forgets the translations of a block and ends the run. */
@@ -38,6 +41,8 @@ export interface TranslationHost {
   readonly isExact: boolean;
   /** Has guarded runs end before a block that begins at an address. */
   hookGuard(address: bigint): void;
+  /** Ends the guarded run under way before the block that has just been translated. */
+  endAtGuard(block: Block): void;
 }
 
 export class Translation {
@@ -60,11 +65,15 @@ export class Translation {
   /** Breakpoints whose instruction has a hook of its own. */
   readonly #hooked = new Set<bigint>();
 
+  /** The page of code that was last looked up for the block under way, and where it lies. */
+  #page: { readonly number: bigint; readonly physical: number } | undefined;
+
   constructor(host: TranslationHost) {
     this.#host = host;
     this.#traps = new TranslationTraps({
       ram: host.ram,
-      physicalOf: (address) => host.physicalOf(address),
+      physicalOf: (address) => this.#physicalOf(address),
+      in64BitMode: () => host.in64BitMode(),
       retranslate: (block) => this.#again(block),
       endsAnywhere: host.isExact,
     });
@@ -75,6 +84,7 @@ export class Translation {
    * @param guarded it was translated for a CPU that holds an event back
    */
   translated(block: Block, guarded: boolean, breakpoints: Iterable<bigint>): void {
+    this.#page = undefined;
     this.#volume += BYTES.block + BYTES.instruction * block.instructions;
     if (this.isFull) {
       this.abandon();
@@ -110,6 +120,10 @@ export class Translation {
   #cutAtGuards(block: Block): boolean {
     const guards = guardsOf(block, (offset) => this.#byteAt(block.pc + BigInt(offset)));
     for (const guard of guards) this.#guards.add(guard);
+    if (guards.includes(block.pc) && !this.#host.isExact) {
+      this.#host.endAtGuard(block);
+      return false;
+    }
     // An exit at its beginning would make the block empty, and the engine forgets empty blocks.
     const isFirst = guards.includes(block.pc) && !this.#hookedGuards.has(block.pc);
     if (isFirst) {
@@ -121,9 +135,18 @@ export class Translation {
     return isFirst || exits.length > 0;
   }
 
+  /** As the host's; a block lies on one page, mostly. */
+  #physicalOf(address: bigint): number {
+    const number = address >> PAGE_BITS;
+    if (this.#page?.number !== number)
+      this.#page = { number, physical: this.#host.physicalOf(number << PAGE_BITS) };
+    const { physical } = this.#page;
+    return physical < 0 ? physical : physical + (Number(address & 0xffff_ffffn) % PAGE_SIZE);
+  }
+
   #notePages({ pc, size }: Block): void {
     for (const end of [pc, pc + BigInt(Math.max(size, 1) - 1)]) {
-      const physical = this.#host.physicalOf(end);
+      const physical = this.#physicalOf(end);
       if (physical < 0) continue;
       const page = Math.floor(physical / PAGE_SIZE);
       this.codePages.add(page);
@@ -142,7 +165,7 @@ export class Translation {
   }
 
   #byteAt(address: bigint): number {
-    const physical = this.#host.physicalOf(address);
+    const physical = this.#physicalOf(address);
     return physical < 0 ? -1 : this.#host.ram[physical]!;
   }
 

@@ -2,7 +2,13 @@
 import { Command } from 'commander';
 import type { FormatName } from '../../emu/boot/formats.js';
 import type { Machine, Outcome } from '../../emu/machine.js';
-import { addDebugOptions, formatOption, type GuestOptions, guestRun } from './guest-options.js';
+import {
+  addDebugOptions,
+  addSpeedOptions,
+  formatOption,
+  type GuestOptions,
+  guestRun,
+} from './guest-options.js';
 import { endingOf, finish } from './outcome.js';
 import { runGuest } from './run-guest.js';
 
@@ -12,8 +18,10 @@ interface BootOptions extends GuestOptions {
 }
 
 export function bootCommand(): Command {
-  return addDebugOptions(
-    new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
+  return addSpeedOptions(
+    addDebugOptions(
+      new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
+    ),
   )
     .addOption(formatOption())
     .option('--json', 'one JSON object at the end instead: console text, outcome, instructions')
@@ -33,7 +41,8 @@ Exit status: 0 power-off; odd: the guest's, (value << 1) | 1 for a value written
 
 async function boot(image: string, options: BootOptions): Promise<void> {
   const collected: Buffer[] = [];
-  await runGuest(guestRun(image, options, options.format), {
+  await runGuest(guestRun(image, options, options.format, true), {
+    progress: options.json ? 'always' : 'between-lines',
     console: (bytes) => {
       if (options.json) collected.push(bytes);
       else process.stdout.write(bytes);

@@ -4,6 +4,8 @@ const NEWLINE = 0x0a;
 export class ConsoleOutput {
   readonly #write: (bytes: Buffer) => void;
   #pending: number[] = [];
+  /** Nothing has been written behind the last newline. */
+  isAtLineStart = true;
 
   constructor(write: (bytes: Buffer) => void) {
     this.#write = write;
@@ -17,6 +19,7 @@ export class ConsoleOutput {
 
   flush(): void {
     if (this.#pending.length === 0) return;
+    this.isAtLineStart = this.#pending.at(-1) === NEWLINE;
     this.#write(Buffer.from(this.#pending));
     this.#pending = [];
   }

@@ -66,7 +66,7 @@ export async function debugGuest(
           onGdb: (event) => say(AT_GDB[event]),
         });
         say(`waiting for gdb: target remote ${listener.target}`);
-        const detach = attachInput((bytes) => under.input(bytes));
+        const { detach } = attachInput((bytes) => under.input(bytes));
         return under.run().finally(detach);
       });
       output.flush();

@@ -25,7 +25,7 @@ const COLOURS: Paint = { symbol: pc.yellow, source: pc.cyan, faint: pc.dim };
 export function disasmCommand(): Command {
   return new Command('disasm')
     .description('list the code of an image with symbols and source lines')
-    .argument('<image>', 'ELF file, or @NAME for one of this package')
+    .argument('<image>', 'ELF file, Linux bzImage, or @NAME for an image of this package')
     .argument('[symbol]', 'list this function, or from this label to the next symbol')
     .addOption(new Option('--syntax <syntax>', 'operand syntax').choices(['att', 'intel']).default('att'))
     .option('--no-source', 'leave source lines out; their tables are not read then')

@@ -24,11 +24,13 @@ interface RawOptions {
   machine?: MachineKind;
   cpus: number;
   ram: number;
-  turn: number;
-  budget: number;
+  turn?: number;
+  budget?: number;
   record?: string;
   checkDeterminism?: boolean;
   gdb?: GdbAddress;
+  deterministic?: boolean;
+  freeRunning?: boolean;
 }
 
 export interface GuestRun {
@@ -76,6 +78,9 @@ const BUDGET: Bounds = {
   range: 'of at least 1 instruction, with K, M or G behind it if need be',
 };
 
+/** What a run takes that nobody will repeat. */
+const FREE_RUNNING = { turn: 50_000, budget: 100_000_000_000 } as const;
+
 const option = <T>(flags: string, text: string, read: (value: string, before: T) => T): Option =>
   new Option(flags, text).argParser(read);
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
@@ -99,12 +104,16 @@ export function addGuestOptions(command: Command): Command {
     new Option('--machine <kind>', 'what stands around the CPUs; default: microvm').choices(MACHINE_KINDS),
     option('--cpus <n>', `CPUs, ${CPUS.range}`, number('--cpus', CPUS)).default(1),
     option('--ram <size>', `RAM, ${RAM.range}`, number('--ram', RAM, BINARY)).default(DEFAULT_RAM, '64M'),
-    option('--turn <n>', "instructions of a CPU's turn", number('--turn', TURN)).default(DEFAULT_TURN),
+    option(
+      '--turn <n>',
+      `instructions of a CPU's turn (default: ${DEFAULT_TURN}; free running: ${FREE_RUNNING.turn})`,
+      number('--turn', TURN),
+    ),
     option(
       '--budget <n>',
-      'instructions after which the run ends, such as 500M',
+      'instructions after which the run ends, such as 500M (default: 10G; free running: 100G)',
       number('--budget', BUDGET, DECIMAL),
-    ).default(DEFAULT_BUDGET, '10G'),
+    ),
   ];
   command.argument(
     '<image>',
@@ -127,8 +136,33 @@ export const addDebugOptions = (command: Command): Command => addRunOptions(comm
 export const formatOption = (): Option =>
   new Option('--format <format>', "boot protocol; default: the image's own").choices(FORMAT_NAMES);
 
-/** @param format the boot protocol; undefined: the image's own */
-export function guestRun(image: string, raw: RawOptions, format?: FormatName): GuestRun {
+/** For commands whose guest may run freely. */
+export const addSpeedOptions = (command: Command): Command =>
+  command
+    .option('--deterministic', 'count every instruction: the same run each time; the default of a microvm')
+    .option('--free-running', 'count blocks of code only: many times faster; the default of a pc');
+
+/** Whether nothing asks for an exact run. @throws UsageError where something asks for both */
+function runsFreely(raw: RawOptions): boolean {
+  const isRepeated = raw.record !== undefined || raw.checkDeterminism || raw.gdb !== undefined;
+  if (raw.freeRunning && (isRepeated || raw.deterministic))
+    throw new UsageError(
+      'expected --free-running without --deterministic, --record, --check-determinism and --gdb, which need an exact run',
+    );
+  return raw.freeRunning ?? (raw.machine === 'pc' && !isRepeated && !raw.deterministic);
+}
+
+/**
+ * @param format the boot protocol; undefined: the image's own
+ * @param mayRunFreely the command takes `addSpeedOptions`
+ */
+export function guestRun(
+  image: string,
+  raw: RawOptions,
+  format?: FormatName,
+  mayRunFreely = false,
+): GuestRun {
+  const freeRunning = mayRunFreely && runsFreely(raw);
   if (raw.gdb !== undefined && (raw.record !== undefined || raw.checkDeterminism))
     throw new UsageError(
       'expected --gdb without --record and --check-determinism; `monitor schedule` in gdb gives the schedule',
@@ -144,10 +178,11 @@ export function guestRun(image: string, raw: RawOptions, format?: FormatName): G
     options: {
       ...(raw.machine !== undefined && { kind: raw.machine }),
       cpus: raw.cpus,
-      ram: raw.ram, ...(process.env["FREE"] && { freeRunning: true }),
-      turn: raw.turn,
+      ram: raw.ram,
+      turn: raw.turn ?? (freeRunning ? FREE_RUNNING.turn : DEFAULT_TURN),
+      ...(freeRunning && { freeRunning }),
     },
-    budget: raw.budget,
+    budget: raw.budget ?? (freeRunning ? FREE_RUNNING.budget : DEFAULT_BUDGET),
     record: raw.record,
     isChecked: raw.checkDeterminism ?? false,
     gdb: raw.gdb,

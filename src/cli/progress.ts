@@ -11,8 +11,11 @@ export interface Progress {
   hide(): void;
 }
 
-/** Writes nothing where the stream is no terminal. `budget` is what the run may take at most. */
-export function progressOf(machine: Machine, budget: number, to: NodeJS.WriteStream): Progress {
+/**
+ * Writes nothing where the stream is no terminal.
+ * @param budget what the run may take at most; undefined: nobody waits for its end
+ */
+export function progressOf(machine: Machine, budget: number | undefined, to: NodeJS.WriteStream): Progress {
   if (!to.isTTY) return { tell: () => {}, hide: () => {} };
   const started = Date.now();
   let last = started;
@@ -26,10 +29,13 @@ export function progressOf(machine: Machine, budget: number, to: NodeJS.WriteStr
       const seconds = (now - started) / 1000;
       const rate = machine.retired / seconds;
       const guest = Math.max(...machine.cpus.map(({ time }) => time)) / 1e9;
-      const left = Math.ceil((budget - machine.retired) / rate);
+      const left =
+        budget === undefined
+          ? ''
+          : `, budget spent in ${Math.ceil((budget - machine.retired) / rate)} s at the latest`;
       to.write(
         `${CLEAR}${(machine.retired / 1e6).toFixed(0)} M instructions, ${(rate / 1e6).toFixed(0)} MIPS, ` +
-          `guest time ${guest.toFixed(3)} s, budget spent in ${left} s at the latest`,
+          `guest time ${guest.toFixed(3)} s${left}`,
       );
     },
     hide: () => {

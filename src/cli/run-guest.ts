@@ -22,8 +22,11 @@ export interface GuestRunner {
   prepare?(guest: LoadedGuest): void;
   /** `prepare` attaches what takes the tracers' records out of their rings. */
   readonly drains?: boolean;
-  /** The command prints its result at the end: tell on a terminal how far the run is. */
-  readonly slow?: boolean;
+  /**
+   * When to tell on a terminal how far the run is: always, where the command prints its result at the end; where its output is the guest's
+   * console, while that stands at the beginning of a line. Default: never.
+   */
+  readonly progress?: 'always' | 'between-lines';
   /** Called when the guest has ended and its memory can still be read. */
   finished(outcome: Outcome, guest: LoadedGuest): void;
 }
@@ -68,26 +71,31 @@ async function runOnce(
     runner.console(bytes);
   });
   const guest = loadGuest(input, { ...options, console: output.put });
-  const progress = progressOf(guest.machine, budget, process.stderr);
+  const progress = progressOf(
+    guest.machine,
+    runner.progress === 'always' ? budget : undefined,
+    process.stderr,
+  );
   const recorder = new Recorder(guest.machine);
-  const detachInput = attachInput((bytes) => recorder.input(bytes));
+  const attached = attachInput((bytes) => recorder.input(bytes));
   try {
     if (put !== undefined) logEvents(guest.machine, put);
     runner.prepare?.(guest);
     const outcome = await hearingInterrupts((heard) => {
       const interrupted = (): boolean => {
         output.flush();
-        if (runner.slow) progress.tell();
+        if (runner.progress === 'always' || (runner.progress !== undefined && output.isAtLineStart))
+          progress.tell();
         return heard();
       };
-      return runToEnd(guest.machine, { budget, interrupted });
+      return runToEnd(guest.machine, { budget, interrupted, asleep: attached.wait });
     });
     output.flush();
     progress.hide();
     runner.finished(outcome, guest);
     return recorder.finish(spec, outcome);
   } finally {
-    detachInput();
+    attached.detach();
     guest.machine.close();
   }
 }

@@ -65,7 +65,7 @@ async function printStacks(image: string, options: StacksOptions): Promise<void>
   const perfEvent = /\bperf\.source=nmi\b/.test(options.append) ? 'instructions' : 'cpu-clock';
   let samples: Samples | undefined;
   await runGuest(run, {
-    slow: true,
+    progress: 'always',
     drains: true,
     console: (bytes) => process.stderr.write(bytes),
     prepare: ({ machine }) => {

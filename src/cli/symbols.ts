@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { type ElfFile, type ElfSymbol, SHF, SHN, SHT } from '../../emu/boot/elf.js';
+import { ImageError } from '../../emu/boot/image-error.js';
 import { openImage } from '../lab/open.js';
 
 interface SymbolsOptions {
@@ -21,7 +22,7 @@ const ORDERS: Readonly<Record<SymbolsOptions['sort'], (a: ElfSymbol, b: ElfSymbo
 export function symbolsCommand(): Command {
   return new Command('symbols')
     .description('list the symbols of an image: address, size, kind as in nm, name')
-    .argument('<image>', 'ELF file, or @NAME for one of this package')
+    .argument('<image>', 'ELF file, Linux bzImage, or @NAME for an image of this package')
     .addOption(
       new Option('--sort <order>', 'order of the lines').choices(Object.keys(ORDERS)).default('address'),
     )
@@ -31,6 +32,10 @@ export function symbolsCommand(): Command {
 
 function runSymbols(path: string, options: SymbolsOptions): void {
   const { file } = openImage(path);
+  if (file.symbols.length === 0)
+    throw new ImageError(
+      `${path}: expected a symbol table or a Linux kernel's own names (kallsyms), found neither: the image was stripped`,
+    );
   const symbols = file.symbols
     .filter(({ name, type }) => name !== '' && type !== 'section' && type !== 'file')
     .sort(ORDERS[options.sort]);

@@ -98,7 +98,7 @@ async function traceCalls(image: string, options: TraceOptions): Promise<void> {
   };
   let held: CallStacks | undefined;
   await runGuest(run, {
-    slow: options.summaryOnly === true || options.output !== undefined,
+    ...((options.summaryOnly || options.output !== undefined) && { progress: 'always' }),
     drains: options.stackTrace === true,
     console: (bytes) => process.stdout.write(bytes),
     prepare: (guest) => {

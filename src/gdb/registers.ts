@@ -23,8 +23,6 @@ const ORDER: readonly Gpr[] = [
   'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
 ]; // biome-ignore format: eight to a line
 const SELECTORS: readonly SegmentName[] = ['cs', 'ss', 'ds', 'es', 'fs', 'gs'];
-/** Register of the local APIC (SDM 3A, table 11-1); CR8 is its upper half (SDM 3A, 11.8.6). */
-const APIC_TPR = 0x80;
 const BYTE_BITS = 8;
 
 const general = (name: Gpr): Register => ({
@@ -191,7 +189,7 @@ const FEATURES: readonly Feature[] = [
       system('cr2', ({ state }) => state.cr(2)),
       system('cr3', ({ state }) => state.cr(3)),
       system('cr4', ({ state }) => state.cr(4), 'i386_cr4'),
-      system('cr8', ({ apic }) => BigInt(apic.read(APIC_TPR) >>> 4)),
+      system('cr8', ({ apic }) => BigInt(apic.taskPriority >>> 4)),
       system('efer', ({ state }) => state.efer, 'i386_efer'),
     ],
   },

@@ -5,6 +5,8 @@ import { Watcher } from './watcher.js';
 
 export const UNWIND: MonitorPlugin = {
   name: 'unwind',
-  fits: (machine) => machine.symbols.lookup(HALLMARK) !== undefined,
+  // Linux has the routine too, and lays its structures out otherwise.
+  fits: ({ symbols }) =>
+    symbols.lookup(HALLMARK) !== undefined && symbols.constant('TASK_unwind_info') !== undefined,
   attach: (machine) => new Watcher(machine),
 };

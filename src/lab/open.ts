@@ -1,12 +1,12 @@
 /** A guest made from files: the machine with image and modules loaded, and the names of all of them. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { parseElf } from '../../emu/boot/elf.js';
 import type { FormatName } from '../../emu/boot/formats.js';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { SymbolTable } from '../../emu/boot/symbols.js';
 import { Machine, type MachineOptions } from '../../emu/machine.js';
 import type { NamedImage } from '../asm/code.js';
+import { kernelNames, readImage } from './linux.js';
 import { imagePath, packedImages } from './packed.js';
 
 /** A file given by the user that cannot be read. */
@@ -79,7 +79,12 @@ export function loadGuest({ image, modules, ...files }: GuestInput, options: Mac
   const machine = new Machine(options);
   try {
     const format = naming(image.name, () =>
-      machine.load(image.bytes, { ...files, name: image.name, modules: named }),
+      machine.load(image.bytes, {
+        ...files,
+        name: image.name,
+        modules: named,
+        symbols: () => kernelNames(image.bytes),
+      }),
     );
     const programs = new Map<string, NamedImage>();
     if (format === 'pvh')
@@ -91,12 +96,12 @@ export function loadGuest({ image, modules, ...files }: GuestInput, options: Mac
   }
 }
 
-/** An image and its names, from a file. @throws FileError, ImageError naming the file. */
+/** An image and its names, from an ELF file or a bzImage. @throws FileError, ImageError naming the file. */
 export const openImage = (file: string): NamedImage => parseImage(file, readInput(file));
 
 /** @throws ImageError naming the file */
 export function parseImage(file: string, bytes: Uint8Array): NamedImage {
-  const elf = naming(file, () => parseElf(bytes));
+  const elf = naming(file, () => readImage(bytes));
   return { file: elf, symbols: naming(file, () => new SymbolTable(elf)) };
 }
 

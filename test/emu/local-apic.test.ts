@@ -1,6 +1,7 @@
 /** The local APIC (SDM 3A, "Advanced Programmable Interrupt Controller", chapter 11), as its unit and through the guest's eyes. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { type Ipi, LocalApic } from '../../emu/devices/local-apic.js';
+import type { Ipi } from '../../emu/devices/apic-command.js';
+import { LocalApic } from '../../emu/devices/local-apic.js';
 import { AT, Bare } from './bare.js';
 
 const REG = {
