@@ -15,6 +15,7 @@ export const RFLAGS = {
 /** Model-specific registers (SDM 4, tables 2-2 and on). */
 export const MSR = {
   TSC: 0x10,
+  PLATFORM_ID: 0x17,
   APIC_BASE: 0x1b,
   TSC_ADJUST: 0x3b,
   BIOS_SIGN_ID: 0x8b,
