@@ -49,6 +49,7 @@ export abstract class Core implements MsrHost, TrappedHost {
   readonly perf: PerfCounters;
   readonly debug = new DebugRegisters();
   readonly kept = new KeptMsrs();
+  readonly lasting = new KeptMsrs();
   /** Set by the machine right after construction. */
   apic!: LocalApic;
   /** Guest time at this CPU when nothing of it is running, in nanoseconds. */

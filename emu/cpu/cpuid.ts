@@ -49,7 +49,12 @@ const EXTENDED_EDX = bits(
 const FAMILY_MODEL_STEPPING = 0x0006_0f01;
 const APIC_ID_SHIFT = 24;
 const CLFLUSH_QUADWORDS = 8 << 8;
-/** More of leaf 1's ECX on a PC. */
+/** More of leaves 1 and 7 on a PC. */
+const PC_LEAF_1_EDX = bits(
+  7, // MCE
+  12, // MTRR
+  14, // MCA
+);
 const PC_LEAF_1_ECX = bits(
   15, // PDCM: IA32_PERF_CAPABILITIES
   21, // x2APIC
@@ -58,13 +63,16 @@ const PC_LEAF_1_ECX = bits(
 const PC_LEAF_7_EBX = bits(
   1, // IA32_TSC_ADJUST
 );
+const PC_LEAF_7_EDX = bits(
+  29, // IA32_ARCH_CAPABILITIES
+);
 const PERFMON_VERSION = 2;
 
 const LEAF_1_EDX_APIC = bits(9);
 const LEAF_1_EDX_HTT = bits(28);
-function leaf1Edx({ count, hasApic }: CpuidSubject): number {
+function leaf1Edx({ count, model, hasApic }: CpuidSubject): number {
   const edx = hasApic ? LEAF_1_EDX : LEAF_1_EDX & ~LEAF_1_EDX_APIC;
-  return (edx | (count > 1 ? LEAF_1_EDX_HTT : 0)) >>> 0;
+  return (edx | (model.isPc ? PC_LEAF_1_EDX : 0) | (count > 1 ? LEAF_1_EDX_HTT : 0)) >>> 0;
 }
 
 /** Leaf 0xA: counters, their width, and a flag for each event that is *not* there. There are no counters of fixed events. */
@@ -115,7 +123,7 @@ export function cpuid(leaf: number, subleaf: number, subject: CpuidSubject): Cpu
         edx: leaf1Edx(subject),
       };
     case 7:
-      return { ...zeros, ebx: model.isPc && subleaf === 0 ? PC_LEAF_7_EBX : 0 };
+      return model.isPc && subleaf === 0 ? { ...zeros, ebx: PC_LEAF_7_EBX, edx: PC_LEAF_7_EDX } : zeros;
     case 0xa:
       return { ...zeros, ...perfmon(model.perf) };
     case 0xb:

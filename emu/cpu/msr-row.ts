@@ -35,7 +35,9 @@ export interface MsrHost {
   readonly state: CpuState;
   readonly perf: PerfCounters;
   readonly apic: ApicMsrs;
+  /** Those that INIT sets back, and those that it leaves as they are (SDM 3A, table 9-1). */
   readonly kept: KeptMsrs;
+  readonly lasting: KeptMsrs;
   /** The time-stamp counter, and how far it has been set off the machine's time. */
   timestamp: bigint;
   timestampOffset: bigint;
@@ -58,15 +60,23 @@ export interface MsrRow {
 /** Rows by the number of their register. */
 export type MsrRows = readonly (readonly [msr: number, row: MsrRow])[];
 
-/** A register whose value the host keeps. */
-export const kept = (msr: number, accepts: (value: bigint) => boolean = () => true, reset = 0n): MsrRow => ({
-  read: (host) => host.kept.get(msr) ?? reset,
-  write: (host, value) => {
-    if (!accepts(value)) return false;
-    host.kept.set(msr, value);
-    return true;
-  },
-});
+const keptIn =
+  (where: 'kept' | 'lasting') =>
+  (msr: number, accepts: (value: bigint) => boolean = () => true, reset = 0n): MsrRow => ({
+    read: (host) => host[where].get(msr) ?? reset,
+    write: (host, value) => {
+      if (!accepts(value)) return false;
+      host[where].set(msr, value);
+      return true;
+    },
+  });
+/** A register whose value the host keeps until INIT. */
+export const kept = keptIn('kept');
+/** One whose value it keeps beyond INIT. */
+export const lasting = keptIn('lasting');
+
+/** A register that is only read. */
+export const constant = (value: bigint): MsrRow => ({ read: () => value });
 
 /** A register that the engine uses. */
 export const engine = (msr: number, accepts: (value: bigint) => boolean = () => true): MsrRow => ({

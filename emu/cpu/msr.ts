@@ -5,8 +5,11 @@
 import { X2APIC_FIRST_MSR, X2APIC_MSRS } from '../devices/apic-registers.js';
 import { isCanonical } from '../memory/address.js';
 import { EFER, MSR } from './architecture.js';
+import { CLOCK_HZ } from './cpuid.js';
+import { MACHINE_CHECK_ROWS } from './machine-check.js';
 import { CPU_MODELS, type CpuModel } from './model.js';
-import { engine, kept, type MsrHost, type MsrRow, type MsrRows } from './msr-row.js';
+import { constant, engine, kept, lasting, type MsrHost, type MsrRow, type MsrRows } from './msr-row.js';
+import { MTRR_ROWS } from './mtrr.js';
 import { perfRows } from './perf-msrs.js';
 
 /** Write-back, write-through, uncached-minus, uncached, twice (SDM 3A, table 12-12). */
@@ -35,8 +38,6 @@ const COMMON: MsrRows = [
   [MSR.PLATFORM_ID, { read: () => 0n }],
   // Software clears it, executes CPUID and reads the microcode's revision (SDM 3A, "Determining the Signature", 9.11.7.1): there is none.
   [MSR.BIOS_SIGN_ID, { read: () => 0n, write: (_host, value) => value === 0n }],
-  [MSR.MTRRCAP, { read: () => 0n }],
-  [MSR.MISC_ENABLE, kept(MSR.MISC_ENABLE, undefined, 1n)],
   [MSR.PAT, kept(MSR.PAT, isPat, PAT_RESET)],
   [
     MSR.EFER,
@@ -61,8 +62,39 @@ const COMMON: MsrRows = [
   [MSR.KERNEL_GS_BASE, engine(MSR.KERNEL_GS_BASE, isCanonical)],
 ];
 
-/** What a PC has beside these. */
+const MICROVM: MsrRows = [
+  [MSR.MTRRCAP, constant(0n)],
+  [MSR.MISC_ENABLE, kept(MSR.MISC_ENABLE, undefined, 1n)],
+];
+
+/** IA32_MISC_ENABLE (SDM 4, table 2-2): fast strings; performance monitoring is there; branch traces and precise events are not. */
+const MISC_ENABLE = { fastStrings: 1n, fixed: (1n << 7n) | (1n << 11n) | (1n << 12n) } as const;
+/** PLATFORM_INFO (SDM 4, table 2-12): the highest and the lowest ratio to a clock of 100 MHz. */
+const CLOCK_RATIO = BigInt(CLOCK_HZ / 100_000_000);
+/**
+ * IA32_ARCH_CAPABILITIES (SDM 4, table 2-2): nothing is done speculatively here, so nothing leaks that way, and kernels need not pay for mending it. Not
+ * affected by: rogue loads (0), loads past stores (4), buffers left full (5, 8, 13, 14, 15, 26, 27), changed page sizes (6), histories of branches (20),
+ * return predictions (24), targets of indirect branches (62). Virtual machines need not flush the L1 cache (3).
+ */
+const NOT_AFFECTED = [0n, 3n, 4n, 5n, 6n, 8n, 13n, 14n, 15n, 20n, 24n, 26n, 27n, 62n].reduce(
+  (bits, bit) => bits | (1n << bit),
+  0n,
+);
+
 const PC: MsrRows = [
+  [MSR.PLATFORM_ID, constant(0n)],
+  [MSR.PLATFORM_INFO, constant((CLOCK_RATIO << 8n) | (CLOCK_RATIO << 40n))],
+  [MSR.ARCH_CAPABILITIES, constant(NOT_AFFECTED)],
+  [
+    MSR.MISC_ENABLE,
+    lasting(
+      MSR.MISC_ENABLE,
+      (value) => (value & ~MISC_ENABLE.fastStrings) === MISC_ENABLE.fixed,
+      MISC_ENABLE.fixed | MISC_ENABLE.fastStrings,
+    ),
+  ],
+  ...MTRR_ROWS,
+  ...MACHINE_CHECK_ROWS,
   // Writing the time-stamp counter moves this one by as much, and the other way round (SDM 3B, "Time-Stamp Counter Adjustment", 18.17.3).
   [
     MSR.TSC_ADJUST,
@@ -99,7 +131,7 @@ const PC: MsrRows = [
 const ROWS: ReadonlyMap<CpuModel, ReadonlyMap<number, MsrRow>> = new Map(
   Object.values(CPU_MODELS).map((model) => [
     model,
-    new Map([...COMMON, ...perfRows(model), ...(model.isPc ? PC : [])]),
+    new Map([...COMMON, ...perfRows(model), ...(model.isPc ? PC : MICROVM)]),
   ]),
 );
 const rowOf = (host: MsrHost, msr: number): MsrRow | undefined => ROWS.get(host.model)!.get(msr);

@@ -19,12 +19,16 @@ const SELECT = {
   invert: 1 << 23,
   thresholdShift: 24,
 } as const;
-/** IA32_DEBUGCTL (SDM 3B, "IA32_DEBUGCTL MSR", 18.4.1): at an overflow that interrupts, branch records, of which there are none, and counters stop. */
+/**
+ * IA32_DEBUGCTL (SDM 3B, "IA32_DEBUGCTL MSR", 18.4.1): at an overflow that interrupts, branch records and counters stop; in system management mode
+ * counters do. There are no branch records and there is no such mode.
+ */
 const FREEZE_RECORDS = 1n << 11n;
 const FREEZE_COUNTERS = 1n << 12n;
-const FREEZE = FREEZE_RECORDS | FREEZE_COUNTERS;
-/** IA32_PERF_CAPABILITIES: counters can be written in their full width. */
-const FULL_WIDTH_WRITE = 1n << 13n;
+const FREEZE_IN_SMM = 1n << 14n;
+const FREEZE = FREEZE_RECORDS | FREEZE_COUNTERS | FREEZE_IN_SMM;
+/** IA32_PERF_CAPABILITIES (SDM 4, table 2-2): they can be stopped in SMM, and written in their full width. */
+const CAPABILITIES = (1n << 12n) | (1n << 13n);
 
 export interface PerfState {
   readonly selects: readonly number[];
@@ -161,7 +165,7 @@ export class PerfCounters {
   }
 
   get capabilities(): bigint {
-    return this.model.fullWidth ? FULL_WIDTH_WRITE : 0n;
+    return this.model.fullWidth ? CAPABILITIES : 0n;
   }
 
   capture(): PerfState {

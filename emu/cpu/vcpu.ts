@@ -21,6 +21,7 @@ export type VcpuStop = 'breakpoint' | 'bus-error' | 'shutdown' | 'requested' | '
 export interface VcpuSnapshot {
   readonly state: Uint8Array;
   readonly kept: readonly (readonly [number, bigint])[];
+  readonly lasting: readonly (readonly [number, bigint])[];
   readonly perf: PerfState;
   readonly debug: DebugState;
   readonly apic: ReturnType<LocalApic['capture']>;
@@ -273,6 +274,7 @@ export class Vcpu extends Core {
     return {
       state: this.engine.copyOf(this.state),
       kept: [...this.kept],
+      lasting: [...this.lasting],
       perf: this.perf.capture(),
       debug: this.debug.capture(),
       apic: this.apic.capture(),
@@ -290,6 +292,8 @@ export class Vcpu extends Core {
     this.engine.replace(this.state, snapshot.state);
     this.kept.clear();
     for (const [msr, value] of snapshot.kept) this.kept.set(msr, value);
+    this.lasting.clear();
+    for (const [msr, value] of snapshot.lasting) this.lasting.set(msr, value);
     this.perf.reinstate(snapshot.perf);
     this.debug.reinstate(snapshot.debug);
     this.apic.reinstate(snapshot.apic);

@@ -85,6 +85,10 @@ const option = <T>(flags: string, text: string, read: (value: string, before: T)
   new Option(flags, text).argParser(read);
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
+/** An option that may be given several times. */
+export const repeated = (flags: string, text: string): Option =>
+  option(flags, `${text}; may be repeated`, collect).default([], 'none');
+
 /** An option that takes a whole number. */
 export function numberOption(flags: string, text: string, bounds: { from: number; to: number }): Option {
   const name = flags.replace(/^-\w, /, '').replace(/ .*/, '');
@@ -94,11 +98,10 @@ export function numberOption(flags: string, text: string, bounds: { from: number
 /** Adds the options; what the user gave is read by `guestRun`. */
 export function addGuestOptions(command: Command): Command {
   const options = [
-    option(
+    repeated(
       '-m, --module <file[,args]>',
-      'a program for the kernel, such as @hello, or a file for a multiboot one; may be repeated',
-      collect,
-    ).default([], 'none'),
+      'a program for the kernel, such as @hello, or a file for a multiboot one',
+    ),
     new Option('--initrd <file>', "Linux's initial RAM disk; for other kernels the first module"),
     new Option('--append <text>', 'kernel command line').default('', 'empty'),
     new Option('--machine <kind>', 'what stands around the CPUs; default: microvm').choices(MACHINE_KINDS),

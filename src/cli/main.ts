@@ -20,6 +20,7 @@ const { version } = createRequire(import.meta.url)('../../../package.json') as {
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   boot: async () => (await import('./boot.js')).bootCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),
+  deferred: async () => (await import('./deferred.js')).deferredCommand(),
   stacks: async () => (await import('./stacks.js')).stacksCommand(),
   replay: async () => (await import('./replay.js')).replayCommand(),
   sweep: async () => (await import('./sweep.js')).sweepCommand(),

@@ -1,3 +1,4 @@
+import type { DeferredEvent } from './deferred.js';
 import type { Location } from './maps.js';
 import type { StackEvent } from './stacks.js';
 import type { CallEvent } from './syscalls.js';
@@ -8,12 +9,14 @@ const DECIMAL: ReadonlySet<string> = new Set(['time', 'duration', 'period', 'los
 /**
  * One event as one line of JSON, from the same objects that the text writers print.
  *
- * The shape is that of the type: `CallEvent` (syscalls.ts) for system calls, `StackEvent` (stacks.ts) for samples; `kind`
+ * The shape is that of the type: `CallEvent` (syscalls.ts) for system calls, `StackEvent` (stacks.ts) for samples, `DeferredEvent` (deferred.ts); `kind`
  * tells which. A system call with its user stack has it as `stack`. Addresses, cookies and arguments are strings of the form `"0x401000"`, so that no reader rounds them.
  * Times and durations (nanoseconds), periods, counts and what a call returned are numbers, or strings of decimal
  * digits beyond 2^53.
  */
-export function jsonLine(event: (CallEvent | StackEvent) & { readonly stack?: readonly Location[] }): string {
+export function jsonLine(
+  event: (CallEvent | StackEvent | DeferredEvent) & { readonly stack?: readonly Location[] },
+): string {
   return `${JSON.stringify(event, (key, value) => (typeof value === 'bigint' ? word(key, value) : value))}\n`;
 }
 

@@ -15,8 +15,7 @@ export interface PerfScriptOptions {
  */
 export function perfScript(event: StackEvent, { cookies = false }: PerfScriptOptions = {}): string {
   if (event.kind === 'lost') return '';
-  const cpu = event.cpu === undefined ? '' : `[${String(event.cpu).padStart(3, '0')}] `;
-  const start = `${event.comm} ${String(event.tid).padStart(7)} ${cpu}${seconds(event.time).padStart(12)}: `;
+  const start = heading(event);
   if (event.kind === 'deferred')
     return `${start}DEFERRED CALLCHAIN [cookie: ${event.cookie.toString(16)}]\n${event.user.map(frameLine).join('')}\n`;
 
@@ -24,6 +23,12 @@ export function perfScript(event: StackEvent, { cookies = false }: PerfScriptOpt
   const cookie = cookies && event.cookie !== undefined ? `(cookie ${event.cookie.toString(16)})` : '';
   const frames = [...event.kernel, ...event.user].map(frameLine).join('');
   return `${start}${period}${event.event}: ${cookie}\n${frames}${promised(event)}\n`;
+}
+
+/** What each event begins with: task, CPU where it is known, time. */
+export function heading({ comm, tid, cpu, time }: Pick<StackEvent, 'comm' | 'tid' | 'cpu' | 'time'>): string {
+  const where = cpu === undefined ? '' : `[${String(cpu).padStart(3, '0')}] `;
+  return `${comm} ${String(tid).padStart(7)} ${where}${seconds(time).padStart(12)}: `;
 }
 
 /** The line for a user half that did not come. */
