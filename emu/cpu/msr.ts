@@ -34,8 +34,6 @@ const COMMON: MsrRows = [
     },
   ],
   [MSR.APIC_BASE, { read: ({ apic }) => apic.base, write: ({ apic }, value) => apic.setBase(value) }],
-  // Which of several microcodes a processor takes, by its socket (SDM 4, table 2-2): the first one. Xen reads it unasked.
-  [MSR.PLATFORM_ID, { read: () => 0n }],
   // Software clears it, executes CPUID and reads the microcode's revision (SDM 3A, "Determining the Signature", 9.11.7.1): there is none.
   [MSR.BIOS_SIGN_ID, { read: () => 0n, write: (_host, value) => value === 0n }],
   [MSR.PAT, kept(MSR.PAT, isPat, PAT_RESET)],
