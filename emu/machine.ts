@@ -9,13 +9,14 @@
  * A PC's CPUs share one clock instead: a turn begins where the one before it has ended, whose ever it was, and a CPU that sleeps has
  * none. So no CPU reads a time-stamp that is behind another's, which kernels check before they trust it.
  */
+import { firmware } from './boot/firmware.js';
 import { type FormatName, planBoot } from './boot/formats.js';
 import { memoryMap } from './boot/placement.js';
 import { SymbolTable } from './boot/symbols.js';
 import { CPU_MODELS } from './cpu/model.js';
 import { enterKernel } from './cpu/reset.js';
 import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
-import { acpiTables, RSDP_ADDRESS } from './devices/acpi-tables.js';
+import { RSDP_ADDRESS } from './devices/acpi-tables.js';
 import { APIC_DEFAULT_BASE } from './devices/apic-base.js';
 import type { Ipi } from './devices/apic-command.js';
 import { HPET_BASE, HPET_WINDOW } from './devices/hpet.js';
@@ -25,12 +26,11 @@ import { APIC_WINDOW, LocalApic } from './devices/local-apic.js';
 import { LINE, PcBoard, type PcState, type PcWires } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
-import { Uart, type UartState, type UartWiring } from './devices/uart.js';
+import { COM1, Uart, type UartState, type UartWiring } from './devices/uart.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { ipiWord, portWord } from './event-words.js';
 import { EventBus, type MachineEvent } from './events.js';
-import { phys } from './memory/address.js';
 import { GuestMemory } from './memory/guest-memory.js';
 import { type RamSnapshot, SnapshotStore } from './memory/snapshots.js';
 import {
@@ -58,7 +58,6 @@ export * from './terms.js';
 const TURN_OF_ONE_CPU = 1_000_000;
 /** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
 const HANG_ROUNDS = 100_000;
-const COM1 = 0x3f8;
 const NAMELESS = { symbols: [], sections: [] };
 
 export interface MachineSnapshot {
@@ -232,8 +231,8 @@ export class Machine {
     const { symbols = () => new SymbolTable(elf) } = options;
     this.#findSymbols = elf.symbols.length > 0 ? () => new SymbolTable(elf) : symbols;
     this.#symbols = undefined;
-    for (const { address, bytes } of plan.pieces) this.memory.writePhysical(address, bytes);
-    if (rsdp !== undefined) this.memory.writePhysical(phys(rsdp), acpiTables(this.cpus.length));
+    const found = this.#board === undefined ? [] : firmware(this.cpus.length);
+    for (const { address, bytes } of [...found, ...plan.pieces]) this.memory.writePhysical(address, bytes);
     this.#engine.flushCode();
     const first = this.cpus[0]!;
     enterKernel(first.state, plan.entry);

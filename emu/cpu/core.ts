@@ -20,7 +20,7 @@ import { readMsr, writeMsr } from './msr.js';
 import { KeptMsrs, type MsrHost } from './msr-row.js';
 import { pagingOfState } from './paging.js';
 import { PerfCounters } from './perf-counter.js';
-import { mayAccessPort, type RefusedAccess, takeBack } from './port-access.js';
+import { mayAccessPort } from './port-access.js';
 import {
   decodeTrapped,
   executeReading,
@@ -70,8 +70,6 @@ export abstract class Core implements MsrHost, TrappedHost {
   #target = syscallTarget();
   /** The state of `kept` that `#target` was made of. */
   #targetOf = 0;
-  /** A port that the instruction under way may not use. */
-  #refused: RefusedAccess | undefined;
   /** An instruction that became CPUID, the fault that it is to raise, and the state before it where a block may run on behind it. */
   #refusal:
     | { readonly rip: bigint; readonly vector: number; readonly before: Uint8Array | undefined }
@@ -187,33 +185,29 @@ export abstract class Core implements MsrHost, TrappedHost {
   mayAccessPort(port: number, size: number): boolean {
     const { state } = this;
     if (state.cpl === 0 || mayAccessPort(state, this.memory, this.paging, port, size)) return true;
-    this.#refused ??= { port, rax: state.reg(GPR.rax) };
-    this.changed();
+    this.#refuseLater(VECTOR.GP, true);
     return false;
   }
 
-  /** The instruction under way runs out without effect, and then raises `vector`. */
-  #refuseLater(vector: number | undefined): void {
+  /**
+   * The instruction under way runs out, and then raises `vector`.
+   * @param hasEffect it changes registers as it runs out
+   */
+  #refuseLater(vector: number | undefined, hasEffect = false): void {
     if (vector === undefined) return;
-    const before = this.engine.isExact ? undefined : this.engine.copyOf(this.state);
+    const before = this.engine.isExact && !hasEffect ? undefined : this.engine.copyOf(this.state);
     this.#refusal ??= { rip: this.state.rip, vector, before };
     this.changed();
   }
 
   /** Raises what an instruction was refused that has just run out without effect. */
   protected refuse(): void {
-    if (this.#refusal !== undefined) {
-      const { rip, vector, before } = this.#refusal;
-      this.#refusal = undefined;
-      if (before !== undefined) this.engine.replace(this.state, before);
-      this.state.rip = rip;
-      this.raise({ vector, kind: 'exception', ...(vector === VECTOR.GP && { errorCode: 0 }) });
-      return;
-    }
-    if (this.#refused === undefined) return;
-    takeBack(this.state, this.memory, this.paging, this.#refused);
-    this.#refused = undefined;
-    this.raise({ vector: VECTOR.GP, kind: 'exception', errorCode: 0 });
+    if (this.#refusal === undefined) return;
+    const { rip, vector, before } = this.#refusal;
+    this.#refusal = undefined;
+    if (before !== undefined) this.engine.replace(this.state, before);
+    this.state.rip = rip;
+    this.raise({ vector, kind: 'exception', ...(vector === VECTOR.GP && { errorCode: 0 }) });
   }
 
   get #syscallTarget(): SyscallTarget {

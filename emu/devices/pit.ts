@@ -248,12 +248,14 @@ export class Pit {
   #write(offset: number, value: number): void {
     const now = this.#wires.now();
     const selected = value >> 6;
+    const isLatch = ((value >> 4) & 3) === ACCESS.latch;
     if (offset !== CONTROL) this.#channels[offset]!.write(value, now);
     else if (selected !== READ_BACK) this.#channels[selected]!.control(value, now);
     else
       for (const [index, channel] of this.#channels.entries())
         if ((value & (2 << index)) !== 0) channel.readBack(value, now);
-    if (offset !== 0 && !(offset === CONTROL && selected === 0)) return;
+    // Guests latch channel 0 over and over to wait: that changes nothing.
+    if (offset !== 0 && !(offset === CONTROL && selected === 0 && !isLatch)) return;
     this.#wires.output0(this.#channels[0]!.output(now));
     this.#nextRise = this.#channels[0]!.nextRise(now);
     this.#wires.changed();

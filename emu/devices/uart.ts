@@ -7,6 +7,9 @@
  */
 import type { PortDevice } from './ports.js';
 
+/** The first port of a PC's first serial port. */
+export const COM1 = 0x3f8;
+
 const REGISTER = {
   data: 0,
   interruptEnable: 1,

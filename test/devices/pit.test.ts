@@ -11,6 +11,8 @@ const nsOf = (clocks: number): number => Math.ceil((clocks * 1e9) / PIT_HZ);
 
 let now: number;
 let edges: number;
+/** How often the machine has been told to look at the deadline again. */
+let changes: number;
 let level: boolean;
 let pit: Pit;
 let bus: PortBus;
@@ -41,6 +43,7 @@ const passTo = (time: number): void => {
 beforeEach(() => {
   now = 0;
   edges = 0;
+  changes = 0;
   level = true;
   pit = new Pit({
     now: () => now,
@@ -48,7 +51,7 @@ beforeEach(() => {
       if (to && !level) edges++;
       level = to;
     },
-    changed: () => {},
+    changed: () => changes++,
   });
   bus = new PortBus(pit.devices);
 });
@@ -87,6 +90,12 @@ describe('counting', () => {
     out(CONTROL, 0);
     expect(read(0x40) | (read(0x40) << 8)).toBe(COUNT - 10);
     expect(latched(0)).toBe(COUNT - 20);
+  });
+  test('latching disturbs neither the counter nor the machine', () => {
+    program(0, 2, COUNT);
+    const before = [changes, edges, pit.deadline];
+    for (now = 0; now < nsOf(COUNT) - 1; now += nsOf(100)) latched(0);
+    expect([changes, edges, pit.deadline]).toEqual(before);
   });
   test.each([
     ['low byte', 0x14, 0x34],
