@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ElfFile, type ElfSegment, type ElfSymbol, PT, parseElf } from '../../emu/boot/elf.js';
 import { pvhEntry } from '../../emu/boot/pvh.js';
+import { UNWIND } from '../../src/invariants/unwind.js';
 import { openGuest, openImage } from '../../src/lab/open.js';
 import { type Btf, btfOf } from '../../src/linux/btf.js';
 import { type KernelSymbol, readKallsyms } from '../../src/linux/kallsyms.js';
@@ -244,11 +245,12 @@ describe.skipIf(KERNELS.length === 0).each(KERNELS)(
       },
     );
 
-    it('stops at start_kernel, and finds its banner in memory', () => {
+    it('stops at start_kernel, and has banner and names in its memory', () => {
       const { machine } = openGuest({ image: path }, { ram: 512 << 20 });
       try {
         expect(machine.run({ until: { symbol: 'start_kernel' }, budget: 50_000_000 }).kind).toBe('reached');
         expect(machine.symbols.format(machine.cpus[0]!.state.rip)).toBe('start_kernel');
+        expect(UNWIND.fits(machine), "Linux taken for this project's kernel").toBe(false);
         expect(machine.read(0, machine.symbols.require('linux_banner'), 14)?.toString()).toBe(
           'Linux version ',
         );
