@@ -222,7 +222,8 @@ export class Machine {
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
-    if (this.#board !== undefined) this.#engine.expectChangingCode();
+    if (this.#board !== undefined) this.#engine.expectRecent('a pc, whose guests change their own code');
+    if (this.freeRunning) this.#engine.expectRecent('a free-running guest');
     const rsdp = this.#board === undefined ? undefined : RSDP_ADDRESS;
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };

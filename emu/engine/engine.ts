@@ -26,7 +26,7 @@ import {
 import { Hooks, unsigned } from './hooks.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { EngineError, noticesChangedCode } from './library.js';
+import { EngineError, isRecent } from './library.js';
 import { REG } from './registers.js';
 import { Stops } from './stops.js';
 import { CODE_BUFFER, Translation } from './translation.js';
@@ -255,12 +255,12 @@ export class Engine {
     this.#ffi.contextRestore(this.#uc, state.context);
   }
 
-  /** @throws EngineError when this version of the library does not always notice that a guest has changed its own code. */
-  expectChangingCode(): void {
+  /** @throws EngineError when this version of the library is too old for a guest of some kind (`isRecent`) */
+  expectRecent(guest: string): void {
     const { library } = this.#ffi;
-    if (noticesChangedCode(library)) return;
+    if (isRecent(library)) return;
     throw new EngineError(
-      `expected libunicorn >= 2.1.4 for a pc, whose guests change their own code, found ${library.version} (${library.path}); ` +
+      `expected libunicorn >= 2.1.4 for ${guest}, found ${library.version} (${library.path}); ` +
         'run "unwindlab setup --suite sid --force"',
     );
   }
