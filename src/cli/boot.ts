@@ -22,6 +22,7 @@ export function bootCommand(): Command {
     addDebugOptions(
       new Command('boot').description('boot an image headlessly; its serial console is on stdout'),
     ),
+    'free',
   )
     .addOption(formatOption())
     .option('--json', 'one JSON object at the end instead: console text, outcome, instructions')
@@ -41,7 +42,7 @@ Exit status: 0 power-off; odd: the guest's, (value << 1) | 1 for a value written
 
 async function boot(image: string, options: BootOptions): Promise<void> {
   const collected: Buffer[] = [];
-  await runGuest(guestRun(image, options, options.format, true), {
+  await runGuest(guestRun(image, options, options.format, 'free'), {
     progress: options.json ? 'always' : 'between-lines',
     console: (bytes) => {
       if (options.json) collected.push(bytes);

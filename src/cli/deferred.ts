@@ -1,8 +1,7 @@
 /** `unwindlab deferred`: boots a Linux kernel and prints what its deferred unwinding does. */
 import { Command } from 'commander';
-import type { NamedImage } from '../asm/code.js';
 import { deferredWatch } from '../lab/deferred.js';
-import { openImage, programName, readInput } from '../lab/open.js';
+import { openImage } from '../lab/open.js';
 import { type DeferredEvent, DeferredTally, deferredText } from '../trace/deferred.js';
 import { jsonLine } from '../trace/json.js';
 import {
@@ -10,8 +9,9 @@ import {
   addSpeedOptions,
   type GuestOptions,
   guestRun,
-  repeated,
-  withWord,
+  programOption,
+  programsOf,
+  withoutKaslr,
 } from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
@@ -30,8 +30,9 @@ export function deferredCommand(): Command {
         "boot a Linux kernel and print its deferred unwinding: each request with its cookie, each tracer's callback with the user stack",
       ),
     ),
+    'free',
   )
-    .addOption(repeated('--program <file>', 'names for the user frames of the task with that name'))
+    .addOption(programOption())
     .option('-o, --output <file>', 'write there instead of stderr')
     .option('--json', 'one object a line')
     .addHelpText(
@@ -42,16 +43,12 @@ export function deferredCommand(): Command {
 }
 
 async function printDeferred(image: string, options: DeferredOptions): Promise<void> {
-  const append = options.append.split(/\s+/).includes('nokaslr')
-    ? options.append
-    : `${options.append} nokaslr`;
-  const run = guestRun(image, { machine: 'pc', ...options, append: append.trim() }, undefined, true);
-  const programs = new Map<string, NamedImage>(
-    options.program.map((file) => [programName(file), openImage(file)]),
-  );
+  const append = withoutKaslr(options.append);
+  const run = guestRun(image, { machine: 'pc', ...options, append }, undefined, 'free');
+  const programs = programsOf(options.program);
   const output = openOutput(options.output, process.stderr);
   const tally = new DeferredTally();
-  const watch = await deferredWatch(readInput(image), {
+  const watch = await deferredWatch(openImage(image), {
     program: (comm) => programs.get(comm),
     emit: (event: DeferredEvent) => {
       tally.event(event);

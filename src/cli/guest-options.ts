@@ -13,7 +13,8 @@ import {
   type MachineOptions,
   MIN_RAM,
 } from '../../emu/machine.js';
-import type { GuestFiles } from '../lab/open.js';
+import type { NamedImage } from '../asm/code.js';
+import { type GuestFiles, openImage, programName } from '../lab/open.js';
 import { type GdbAddress, gdbOption } from './debug-guest.js';
 import { UsageError } from './errors.js';
 
@@ -89,6 +90,17 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 export const repeated = (flags: string, text: string): Option =>
   option(flags, `${text}; may be repeated`, collect).default([], 'none');
 
+/** Names for the frames of programs that the guest has by itself. */
+export const programOption = (): Option =>
+  repeated('--program <file>', 'names for the user frames of the task with that name');
+/** The programs that it names, by the names of their tasks. */
+export const programsOf = (files: readonly string[]): ReadonlyMap<string, NamedImage> =>
+  new Map(files.map((file) => [programName(file), openImage(file)]));
+
+/** A Linux kernel's command line by which its functions lie where its file says. */
+export const withoutKaslr = (commandLine: string): string =>
+  commandLine.split(/\s+/).includes('nokaslr') ? commandLine : `${commandLine} nokaslr`.trim();
+
 /** An option that takes a whole number. */
 export function numberOption(flags: string, text: string, bounds: { from: number; to: number }): Option {
   const name = flags.replace(/^-\w, /, '').replace(/ .*/, '');
@@ -139,33 +151,41 @@ export const addDebugOptions = (command: Command): Command => addRunOptions(comm
 export const formatOption = (): Option =>
   new Option('--format <format>', "boot protocol; default: the image's own").choices(FORMAT_NAMES);
 
-/** For commands whose guest may run freely. */
-export const addSpeedOptions = (command: Command): Command =>
+type Speed = 'exact' | 'free';
+
+/** For commands whose guest may run freely. @param speed of a pc, where the user does not say */
+export const addSpeedOptions = (command: Command, speed: Speed): Command =>
   command
-    .option('--deterministic', 'count every instruction: the same run each time; the default of a microvm')
-    .option('--free-running', 'count blocks of code only: many times faster; the default of a pc');
+    .option(
+      '--deterministic',
+      `count every instruction: the same run each time; the default${speed === 'free' ? ' of a microvm' : ''}`,
+    )
+    .option(
+      '--free-running',
+      `count blocks of code only: many times faster${speed === 'free' ? '; the default of a pc' : ''}`,
+    );
 
 /** Whether nothing asks for an exact run. @throws UsageError where something asks for both */
-function runsFreely(raw: RawOptions): boolean {
+function runsFreely(raw: RawOptions, speed: Speed): boolean {
   const isRepeated = raw.record !== undefined || raw.checkDeterminism || raw.gdb !== undefined;
   if (raw.freeRunning && (isRepeated || raw.deterministic))
     throw new UsageError(
       'expected --free-running without --deterministic, --record, --check-determinism and --gdb, which need an exact run',
     );
-  return raw.freeRunning ?? (raw.machine === 'pc' && !isRepeated && !raw.deterministic);
+  return raw.freeRunning ?? (speed === 'free' && raw.machine === 'pc' && !isRepeated && !raw.deterministic);
 }
 
 /**
  * @param format the boot protocol; undefined: the image's own
- * @param mayRunFreely the command takes `addSpeedOptions`
+ * @param speed of commands that take `addSpeedOptions`: what a pc does where the user does not say
  */
 export function guestRun(
   image: string,
   raw: RawOptions,
   format?: FormatName,
-  mayRunFreely = false,
+  speed: Speed = 'exact',
 ): GuestRun {
-  const freeRunning = mayRunFreely && runsFreely(raw);
+  const freeRunning = runsFreely(raw, speed);
   if (raw.gdb !== undefined && (raw.record !== undefined || raw.checkDeterminism))
     throw new UsageError(
       'expected --gdb without --record and --check-determinism; `monitor schedule` in gdb gives the schedule',

@@ -2,15 +2,27 @@
 import { Command } from 'commander';
 import type { FormatName } from '../../emu/boot/formats.js';
 import { RunningKernel } from '../lab/kernel.js';
+import { linuxCalls } from '../lab/linux-syscalls.js';
+import { openImage } from '../lab/open.js';
 import { CallStacks, observeCalls } from '../lab/syscalls.js';
 import { jsonLine } from '../trace/json.js';
-import type { Location } from '../trace/maps.js';
+import { type Location, located } from '../trace/maps.js';
 import { StraceWriter } from '../trace/strace.js';
 import { FilterError, syscallFilter } from '../trace/strace-filter.js';
 import { StraceSummary } from '../trace/strace-summary.js';
 import type { CallEvent } from '../trace/syscalls.js';
 import { UsageError } from './errors.js';
-import { addDebugOptions, formatOption, type GuestOptions, guestRun, withWord } from './guest-options.js';
+import {
+  addDebugOptions,
+  addSpeedOptions,
+  formatOption,
+  type GuestOptions,
+  guestRun,
+  programOption,
+  programsOf,
+  withoutKaslr,
+  withWord,
+} from './guest-options.js';
 import { finish } from './outcome.js';
 import { openOutput } from './output-file.js';
 import { runGuest } from './run-guest.js';
@@ -19,13 +31,17 @@ interface TraceOptions extends GuestOptions {
   expression: string;
   summaryOnly?: boolean;
   stackTrace?: boolean;
+  program: string[];
   output?: string;
   json?: boolean;
   format?: FormatName;
 }
 
 export function traceCommand(): Command {
-  return addDebugOptions(new Command('trace').description('print the system calls of a guest as strace does'))
+  return addSpeedOptions(
+    addDebugOptions(new Command('trace').description('print the system calls of a guest as strace does')),
+    'exact',
+  )
     .option('-f, --follow-forks', 'all tasks; this is the default')
     .option(
       '-e, --expression <filter>',
@@ -35,14 +51,15 @@ export function traceCommand(): Command {
     .option('-c, --summary-only', 'a table of calls, errors and times instead')
     .option(
       '-k, --stack-trace',
-      "the user stack of each call, from the kernel's deferred unwinding, stitched by cookie",
+      "the user stack of each call: from the kernel's deferred unwinding, stitched by cookie; of Linux, by frame pointers",
     )
+    .addOption(programOption())
     .option('-o, --output <file>', 'write there instead of stderr')
     .option('--json', 'one object a line')
     .addOption(formatOption())
     .addHelpText(
       'after',
-      '\nThe console of the guest is on stdout. -k gives the kernel trace=ftrace unless --append says otherwise.\n',
+      '\nThe console of the guest is on stdout. -k gives the kernel trace=ftrace unless --append says otherwise.\nA Linux kernel is told nokaslr, and needs --machine pc; --program has the names of its programs.\n',
     )
     .action(traceCalls);
 }
@@ -88,7 +105,10 @@ function writerFor(options: TraceOptions, shown: (name: string) => boolean): Wri
 
 async function traceCalls(image: string, options: TraceOptions): Promise<void> {
   const shown = filterOf(options.expression);
-  const append = options.stackTrace ? withWord(options.append, 'trace=ftrace') : options.append;
+  const kernel = openImage(image);
+  const isLinux = !RunningKernel.fits(kernel.symbols);
+  const ours = options.stackTrace ? withWord(options.append, 'trace=ftrace') : options.append;
+  const append = isLinux ? withoutKaslr(options.append) : ours;
   const run = guestRun(image, { ...options, append }, options.format);
   const output = openOutput(options.output, process.stderr);
   const writer = writerFor(options, shown);
@@ -96,12 +116,22 @@ async function traceCalls(image: string, options: TraceOptions): Promise<void> {
     const text = writer.event(event, stack);
     if (text !== '') output.write(text);
   };
+  const programs = programsOf(options.program);
+  const watchLinux = isLinux
+    ? await linuxCalls(kernel, (event, comm, stack) =>
+        put(event, options.stackTrace ? stack.map((ip) => located(ip, comm, programs.get(comm))) : []),
+      )
+    : undefined;
   let held: CallStacks | undefined;
   await runGuest(run, {
     ...((options.summaryOnly || options.output !== undefined) && { progress: 'always' }),
-    drains: options.stackTrace === true,
+    drains: options.stackTrace === true && !isLinux,
     console: (bytes) => process.stdout.write(bytes),
     prepare: (guest) => {
+      if (watchLinux !== undefined) {
+        watchLinux(guest.machine);
+        return;
+      }
       const kernel = new RunningKernel(guest.machine);
       if (options.stackTrace) {
         const stacks = new CallStacks(guest, put);

@@ -1,4 +1,5 @@
 /** Joins a running machine to the typed views of its kernel: memory, tasks, and the tracers' records as they are committed. */
+import type { SymbolTable } from '../../emu/boot/symbols.js';
 import type { Vcpu } from '../../emu/cpu/vcpu.js';
 import { GPR } from '../../emu/engine/cpu-state.js';
 import type { Machine } from '../../emu/machine.js';
@@ -30,6 +31,11 @@ export class RunningKernel {
   readonly guest: Guest;
   readonly #reader: GuestReader;
   #cpu: Vcpu;
+
+  /** Whether these are the names of a kernel of this project: Linux has many of them too, but no constants. */
+  static fits(symbols: SymbolTable): boolean {
+    return symbols.constant('BUFFER_SIZE') !== undefined;
+  }
 
   constructor(machine: Machine) {
     this.machine = machine;

@@ -86,6 +86,16 @@ export class Maps {
   }
 }
 
+/** A user address in a program that lies where it is linked. @param image its name; without `symbols` nothing is known of it */
+export function located(
+  ip: bigint,
+  image: string,
+  program: { readonly symbols: SymbolSource } | undefined,
+): Location {
+  const found = program?.symbols.resolve(ip);
+  return found === undefined ? { ip } : { ip, image, symbol: found.name, symbolOffset: found.offset };
+}
+
 /** What is left of a mapping when [start, end) is mapped anew. */
 function without(mapping: Mapping, start: bigint, end: bigint): Mapping[] {
   const left: Mapping[] = [];
