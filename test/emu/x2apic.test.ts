@@ -89,6 +89,13 @@ describe('IA32_APIC_BASE (figure 11-27)', () => {
     expect([apic.read(REG.tpr), apic.read(REG.svr), apic.pendingVector()]).toEqual([0, 0xff, -1]);
   }); // biome-ignore format: one expectation to a line
 
+  test.each(['off', 'xapic', 'x2apic'] as const)('INIT leaves the mode %s', (state) => {
+    const { apic } = bench(state);
+    const { base } = apic;
+    apic.reset();
+    expect(apic.base).toBe(base);
+  });
+
   test('entering x2APIC mode keeps what was set up', () => {
     const { apic, own } = bench();
     apic.write(REG.tpr, 0x20);
