@@ -5,6 +5,7 @@
 
 UNWINDLAB := node dist/src/cli/main.js
 REPORT := build/test-report.json
+GUESTS_REPORT := build/guests-report.json
 
 ## build: packages, compiled TypeScript, guest images, the engine's library
 build: node_modules/.installed dist/.compiled images engine
@@ -56,9 +57,9 @@ build/guests/libunicorn.so.2: | dist/.compiled
 	@mkdir -p $(@D)
 	$(UNWINDLAB) setup --suite sid --to $@
 
-## test-guests: boots them, a minute each
+## test-guests: boots them, some ten seconds each
 test-guests: build guests
-	npx vitest run --config vitest.guests.config.ts
+	npx vitest run --config vitest.guests.config.ts --reporter=verbose --reporter=json --outputFile.json=$(GUESTS_REPORT)
 
 clean:
 	rm -rf build dist

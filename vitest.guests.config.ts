@@ -1,9 +1,11 @@
+import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
-/** The tests of foreign images (`make test-guests`): each boots one, which takes a while. */
+/** The tests of foreign images and of free-running machines (`make test-guests`), with the libunicorn that these need. */
 export default defineConfig({
   test: {
-    include: ['test/guests/*.guest.ts'],
+    include: ['test/guests/*.guest.ts', 'test/*/free-running.test.ts'],
+    env: { UNWINDLAB_LIBUNICORN: resolve('build/guests/libunicorn.so.2') },
     pool: 'forks',
     testTimeout: 600_000,
     reporters: ['verbose'],

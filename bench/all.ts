@@ -1,5 +1,6 @@
 /** Every benchmark, in the order of the table. */
 import { bootBenchmarks } from './boot.js';
+import { linuxBenchmarks } from './linux.js';
 import type { Benchmark } from './measure.js';
 import { snapshotBenchmarks } from './snapshots.js';
 import { speedBenchmarks } from './speed.js';
@@ -7,6 +8,7 @@ import { sweepBenchmarks } from './sweep.js';
 
 export const ALL: readonly Benchmark[] = [
   ...bootBenchmarks,
+  ...linuxBenchmarks,
   ...speedBenchmarks,
   ...snapshotBenchmarks,
   ...sweepBenchmarks,

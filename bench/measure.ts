@@ -53,6 +53,8 @@ export interface Benchmark {
   readonly unit: Unit;
   /** What is asked for, in `unit`. */
   readonly target?: number;
+  /** How many times QEMU's time it may take. */
+  readonly targetRatio?: number;
   prepare(bed: Bed): Sides | Promise<Sides>;
 }
 
@@ -74,6 +76,7 @@ export interface Row {
   /** How many times as long it takes here as in QEMU; below 1 it is faster here. */
   readonly ratio?: number;
   readonly target?: number;
+  readonly targetRatio?: number;
   readonly met?: boolean;
 }
 
@@ -81,15 +84,17 @@ const PER_SECOND: Readonly<Record<Unit, number>> = { ms: 1e3, µs: 1e6, 'k/s': 1
 const isRate = (unit: Unit): boolean => unit.endsWith('/s');
 
 export async function measure(benchmark: Benchmark, bed: Bed): Promise<Row> {
-  const { name, unit, target } = benchmark;
+  const { name, unit, target, targetRatio } = benchmark;
   const sides = await benchmark.prepare(bed);
   try {
     const [here, qemu] = repeat([sides.here, ...(sides.qemu ? [sides.qemu] : [])], unit, bed.effort);
+    const ratio = qemu && (isRate(unit) ? qemu.median / here!.median : here!.median / qemu.median);
     return {
       name,
       unit,
       unwindlab: here!,
-      ...(qemu && { qemu, ratio: isRate(unit) ? qemu.median / here!.median : here!.median / qemu.median }),
+      ...(ratio !== undefined && { qemu: qemu!, ratio }),
+      ...(ratio !== undefined && targetRatio !== undefined && { targetRatio, met: ratio <= targetRatio }),
       ...(target !== undefined && {
         target,
         met: isRate(unit) ? here!.median >= target : here!.median <= target,

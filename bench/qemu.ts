@@ -22,15 +22,24 @@ export interface QemuRun {
 
 /** @returns seconds of the whole process. @throws Error when the guest does not power off with status 0. */
 export const runQemu = ({ kernel, program, append, cpus = 1 }: QemuRun): number =>
-  runProcess(QEMU, [
-    ...['-accel', 'tcg', '-m', '64', '-smp', String(cpus)],
+  runTcg(64, cpus, [
     ...['-kernel', kernel, '-initrd', program, '-append', append],
-    ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=0x04'],
   ]);
 
+/** The same for somebody else's kernel. */
+export const runQemuPc = (pc: { kernel: string; initrd: string; append: string; cpus: number }): number =>
+  runTcg(512, pc.cpus, ['-kernel', pc.kernel, '-initrd', pc.initrd, '-append', pc.append]);
+
+const runTcg = (megabytes: number, cpus: number, rest: readonly string[]): number =>
+  runProcess(QEMU, [
+    ...['-accel', 'tcg', '-m', String(megabytes), '-smp', String(cpus)],
+    ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
+    ...rest,
+  ]);
+
 /** @returns seconds of a process that must end with status 0; what it prints is dropped. */
-export function runProcess(command: string, args: readonly string[]): number {
+export function runProcess(command: string, args: readonly string[], env = process.env): number {
   let failure: string | undefined;
   const took = seconds(() => {
     const { status, error, stderr } = spawnSync(command, args, {
@@ -38,6 +47,7 @@ export function runProcess(command: string, args: readonly string[]): number {
       encoding: 'utf8',
       maxBuffer: 1 << 28,
       timeout: TIMEOUT_MS,
+      env,
     });
     if (status !== 0) failure = error?.message ?? `status ${status}: ${stderr.trim()}`;
   });

@@ -49,7 +49,8 @@ function ratio(value: number | undefined): string {
   return value >= 1 ? `${number(value)}x slower` : `${number(1 / value)}x faster`;
 }
 
-function target({ target, met, unit }: Row): string {
+function target({ target, targetRatio, met, unit }: Row): string {
+  if (targetRatio !== undefined) return `<= ${targetRatio}x ${met ? 'met' : 'MISSED'}`;
   if (target === undefined) return '';
   return `${unit.endsWith('/s') ? '>=' : '<='} ${target} ${met ? 'met' : 'MISSED'}`;
 }

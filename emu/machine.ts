@@ -11,6 +11,7 @@
  */
 import { firmware } from './boot/firmware.js';
 import { type FormatName, planBoot } from './boot/formats.js';
+import { memoryMap } from './boot/placement.js';
 import { SymbolTable } from './boot/symbols.js';
 import { CPU_MODELS } from './cpu/model.js';
 import { enterKernel } from './cpu/reset.js';
@@ -18,10 +19,11 @@ import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { RSDP_ADDRESS } from './devices/acpi-tables.js';
 import { APIC_DEFAULT_BASE } from './devices/apic-base.js';
 import type { Ipi } from './devices/apic-command.js';
+import { HPET_BASE, HPET_WINDOW } from './devices/hpet.js';
 import { deliverInterrupt } from './devices/interrupt-bus.js';
 import { IOAPIC_BASE, IOAPIC_WINDOW } from './devices/ioapic.js';
 import { APIC_WINDOW, LocalApic } from './devices/local-apic.js';
-import { LINE, PcBoard, type PcState } from './devices/pc-board.js';
+import { LINE, PcBoard, type PcState, type PcWires } from './devices/pc-board.js';
 import { FLOATING, PortBus } from './devices/ports.js';
 import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
 import { COM1, Uart, type UartState, type UartWiring } from './devices/uart.js';
@@ -159,7 +161,8 @@ export class Machine {
     this.#ports = new PortBus(
       board === undefined
         ? [this.#uart, ...powerDevices(report, MICROVM_POWER)]
-        : [this.#uart, ...board.devices, ...powerDevices(report, PC_POWER)],
+        : // The reset control register is a byte in the middle of PCI's address register, which is a double word.
+          [this.#uart, ...powerDevices(report, PC_POWER), ...board.devices],
     );
     this.#engine.mapMmio(APIC_DEFAULT_BASE, APIC_WINDOW, {
       read: (offset) => this.#active.apic.read(offset),
@@ -171,13 +174,20 @@ export class Machine {
 
   #newBoard(print: (byte: number) => void): PcBoard {
     const first = this.cpus[0]!;
-    const board = new PcBoard({
+    const facts = { ram: this.#ram.size, cpus: this.cpus.length, memoryMap: memoryMap(this.#ram.size) };
+    const wires: PcWires = {
       now: () => this.#active.now,
       changed: () => first.changed(),
       deliver: (interrupt) => deliverInterrupt(this.cpus, interrupt),
       lint0: (level) => first.apic.setPin(0, level),
       powerOff: () => this.#powerEvent({ kind: 'poweroff' }),
+      reset: () => this.#powerEvent({ kind: 'reset' }),
       debug: print,
+    };
+    const board = new PcBoard(wires, facts);
+    this.#engine.mapMmio(HPET_BASE, HPET_WINDOW, {
+      read: (offset) => board.hpet.read(offset),
+      write: (offset, _size, value) => board.hpet.write(offset, value),
     });
     this.#engine.mapMmio(IOAPIC_BASE, IOAPIC_WINDOW, {
       read: (offset) => board.ioApic.read(offset),
@@ -212,7 +222,8 @@ export class Machine {
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
-    if (this.#board !== undefined) this.#engine.expectChangingCode();
+    if (this.#board !== undefined) this.#engine.expectRecent('a pc, whose guests change their own code');
+    if (this.freeRunning) this.#engine.expectRecent('a free-running guest');
     const rsdp = this.#board === undefined ? undefined : RSDP_ADDRESS;
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };

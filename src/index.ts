@@ -63,6 +63,12 @@ export { FileError, type GuestFiles, type LoadedGuest, openGuest, openImage } fr
 export { guestSpecOf, openSchedule } from './lab/open-schedule.js';
 export { packedImages } from './lab/packed.js';
 export { type Replay, type ReplayOptions, replay } from './lab/replay.js';
+// What a Linux kernel's image says of itself.
+export { Btf, btfOf, type MemberPlace } from './linux/btf.js';
+export { type KernelSymbol, readKallsyms } from './linux/kallsyms.js';
+export type { Memory } from './linux/kernel-memory.js';
+export { LinuxError } from './linux/linux-error.js';
+export { unpackKernel } from './linux/payload.js';
 // Litmus tests, for use in test suites.
 export { type LitmusQuestion, litmus } from './litmus/litmus.js';
 export type { LitmusReport, StateReport, WitnessStep } from './litmus/run.js';

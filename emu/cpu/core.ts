@@ -39,6 +39,8 @@ export interface CoreParts {
   readonly events: EventBus;
 }
 
+/** RDPMC names the fixed counters from here on (SDM 2B, "RDPMC", table 4-16). */
+const RDPMC_FIXED = 1 << 30;
 const INT1 = 0xf1;
 const ONE_BYTE_INTERRUPT: Readonly<Record<number, number>> = { 3: 0xcc, 4: 0xce };
 
@@ -304,9 +306,11 @@ export abstract class Core implements MsrHost, TrappedHost {
   }
 
   readCounter(index: number): bigint | undefined {
-    if (index >= this.model.perf.counters) return undefined;
+    const { counters, fixedCounters } = this.model.perf;
+    const fixed = index - RDPMC_FIXED;
+    if (fixed >= 0 ? fixed >= fixedCounters : index >= counters) return undefined;
     this.settlePerf();
-    return this.perf.value(index);
+    return this.perf.value(fixed >= 0 ? counters + fixed : index);
   }
   get timestamp(): bigint {
     return BigInt.asUintN(64, BigInt(this.now) + this.tscOffset);

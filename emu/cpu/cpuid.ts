@@ -75,12 +75,13 @@ function leaf1Edx({ count, model, hasApic }: CpuidSubject): number {
   return (edx | (model.isPc ? PC_LEAF_1_EDX : 0) | (count > 1 ? LEAF_1_EDX_HTT : 0)) >>> 0;
 }
 
-/** Leaf 0xA: counters, their width, and a flag for each event that is *not* there. There are no counters of fixed events. */
-function perfmon({ counters, width, events }: PerfModel): Pick<CpuidResult, 'eax' | 'ebx'> {
+/** Leaf 0xA: counters, their width, and a flag for each event that is *not* there; fixed counters and their width. */
+function perfmon({ counters, fixedCounters, width, events }: PerfModel): Omit<CpuidResult, 'ecx'> {
   const missing = ARCHITECTURAL_EVENTS.map((event, bit) => (events.includes(event) ? 0 : 1 << bit));
   return {
     eax: PERFMON_VERSION | (counters << 8) | (width << 16) | (ARCHITECTURAL_EVENTS.length << 24),
     ebx: missing.reduce((flags, flag) => flags | flag),
+    edx: fixedCounters > 0 ? fixedCounters | (width << 5) : 0,
   };
 }
 

@@ -3,6 +3,8 @@
 /** Performance monitoring, as leaf 0xA of CPUID tells of it (SDM 3B, "Architectural Performance Monitoring", 20.2). */
 export interface PerfModel {
   readonly counters: number;
+  /** Counters of one event each: instructions, cycles, reference cycles, in this order (SDM 3B, table 20-2). */
+  readonly fixedCounters: number;
   /** Bits of a counter. */
   readonly width: number;
   /**
@@ -55,6 +57,7 @@ const MICROVM: CpuModel = {
   apic: { modes: false, tscDeadline: false },
   perf: {
     counters: 1,
+    fixedCounters: 0,
     width: 40,
     events: [EVENT.instructions],
     fullWidth: false,
@@ -63,17 +66,18 @@ const MICROVM: CpuModel = {
   },
 };
 
-/** Enough of each for the drivers of other people's kernels; Linux takes no fewer than two counters. */
+/** Enough of each for the drivers of other people's kernels; Linux takes no fewer than two counters, and that of 7.2 stumbles where none is fixed. */
 const PC: CpuModel = {
   isPc: true,
   apic: { modes: true, tscDeadline: true },
   perf: {
     counters: 4,
+    fixedCounters: 3,
     width: 48,
     events: [EVENT.cycles, EVENT.instructions, EVENT.referenceCycles],
     fullWidth: true,
     reservedSelect: HIGH_HALF | ANY_THREAD,
-    reservedAcknowledge: ~(0xfn | OTHER_STATUS),
+    reservedAcknowledge: ~(0x7_0000_000fn | OTHER_STATUS),
   },
 };
 

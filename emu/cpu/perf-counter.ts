@@ -30,8 +30,14 @@ const FREEZE = FREEZE_RECORDS | FREEZE_COUNTERS | FREEZE_IN_SMM;
 /** IA32_PERF_CAPABILITIES (SDM 4, table 2-2): they can be stopped in SMM, and written in their full width. */
 const CAPABILITIES = (1n << 12n) | (1n << 13n);
 
+/** IA32_FIXED_CTR_CTRL (SDM 3B, figure 20-2): four bits for each counter; "any thread" comes with version 3. */
+const FIXED = { bits: 4, rings: 3, interrupt: 8 } as const;
+/** Where the bits of the fixed counters begin in IA32_PERF_GLOBAL_CTRL and its kin (SDM 3B, figure 20-3). */
+const FIRST_FIXED_BIT = 32;
+
 export interface PerfState {
   readonly selects: readonly number[];
+  readonly fixedControl: number;
   readonly values: readonly number[];
   readonly globalControl: bigint;
   readonly status: bigint;
@@ -44,7 +50,8 @@ export class PerfCounters {
   readonly #modulus: number;
   readonly #all: bigint;
   #selects: number[];
-  /** Contents at the moment `#since` (instructions retired by this CPU). */
+  #fixedControl = 0;
+  /** Contents at the moment `#since` (instructions retired by this CPU); the fixed counters' behind the others'. */
   #values: number[];
   #since = 0;
   #globalControl: bigint;
@@ -55,10 +62,29 @@ export class PerfCounters {
   constructor(model: PerfModel) {
     this.model = model;
     this.#modulus = 2 ** model.width;
-    this.#all = (1n << BigInt(model.counters)) - 1n;
-    this.#selects = Array.from({ length: model.counters }, () => 0);
-    this.#values = [...this.#selects];
-    this.#globalControl = this.#all; // all counters are on at reset (SDM 3A, table 9-1)
+    const { counters, fixedCounters } = model;
+    const general = (1n << BigInt(counters)) - 1n;
+    this.#all = general | (((1n << BigInt(fixedCounters)) - 1n) << BigInt(FIRST_FIXED_BIT));
+    this.#selects = Array.from({ length: counters }, () => 0);
+    this.#values = Array.from({ length: counters + fixedCounters }, () => 0);
+    this.#globalControl = general; // these are on at reset (SDM 3A, table 9-1)
+  }
+
+  /** A counter's bit in the registers that have one for each. */
+  #bit(index: number): bigint {
+    const { counters } = this.model;
+    return 1n << BigInt(index < counters ? index : FIRST_FIXED_BIT + index - counters);
+  }
+
+  /** A fixed counter's part of its control register. */
+  #fixed(index: number): number {
+    return (this.#fixedControl >>> (FIXED.bits * (index - this.model.counters))) & (2 ** FIXED.bits - 1);
+  }
+
+  #interrupts(index: number): boolean {
+    return index < this.model.counters
+      ? (this.#selects[index]! & SELECT.interrupt) !== 0
+      : (this.#fixed(index) & FIXED.interrupt) !== 0;
   }
 
   /**
@@ -66,9 +92,10 @@ export class PerfCounters {
    * such cycles and others there are none.
    */
   #counts(index: number): boolean {
+    if ((this.#globalControl & this.#bit(index)) === 0n) return false;
+    if (index >= this.model.counters) return (this.#fixed(index) & FIXED.rings) !== 0;
     const select = this.#selects[index]!;
     if ((select & SELECT.enable) === 0 || (select & (SELECT.usr | SELECT.os)) === 0) return false;
-    if ((this.#globalControl & (1n << BigInt(index))) === 0n) return false;
     const threshold = select >>> SELECT.thresholdShift;
     if (threshold > 0 && threshold > 1 !== ((select & SELECT.invert) !== 0)) return false;
     return (select & SELECT.edge) === 0 && this.model.events.includes(select & SELECT.event);
@@ -89,13 +116,13 @@ export class PerfCounters {
     const passed = retired - this.#since;
     this.#since = retired;
     let interrupts = false;
-    for (const [index, select] of this.#selects.entries()) {
+    for (const [index, before] of this.#values.entries()) {
       if (!this.#counts(index)) continue;
-      const value = this.#values[index]! + passed;
+      const value = before + passed;
       this.#values[index] = value % this.#modulus;
       if (value < this.#modulus) continue;
-      this.#status |= 1n << BigInt(index);
-      interrupts ||= (select & SELECT.interrupt) !== 0;
+      this.#status |= this.#bit(index);
+      interrupts ||= this.#interrupts(index);
     }
     if (interrupts && (this.#debugControl & FREEZE_COUNTERS) !== 0n) this.#globalControl = 0n;
     this.#changed();
@@ -119,6 +146,21 @@ export class PerfCounters {
     return true;
   }
 
+  get fixedControl(): bigint {
+    return BigInt(this.#fixedControl);
+  }
+  setFixedControl(value: bigint): boolean {
+    const { fixedCounters } = this.model;
+    const each = FIXED.rings | FIXED.interrupt;
+    let known = 0;
+    for (let index = 0; index < fixedCounters; index++) known |= each << (FIXED.bits * index);
+    if ((value & ~BigInt(known)) !== 0n) return false;
+    this.#fixedControl = Number(value);
+    this.#changed();
+    return true;
+  }
+
+  /** A fixed counter's contents lie behind those of the general ones. */
   value(index: number): bigint {
     return BigInt(this.#values[index]!);
   }
@@ -171,6 +213,7 @@ export class PerfCounters {
   capture(): PerfState {
     return {
       selects: [...this.#selects],
+      fixedControl: this.#fixedControl,
       values: [...this.#values],
       globalControl: this.#globalControl,
       status: this.#status,
@@ -180,6 +223,7 @@ export class PerfCounters {
   }
   reinstate(state: PerfState): void {
     this.#selects = [...state.selects];
+    this.#fixedControl = state.fixedControl;
     this.#values = [...state.values];
     this.#globalControl = state.globalControl;
     this.#status = state.status;

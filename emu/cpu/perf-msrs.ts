@@ -30,6 +30,15 @@ const ofCounter = (index: number, fullWidth: boolean): MsrRows => [
     : []),
 ]; // biome-ignore format: a register to a line
 
+/** Registers that each fixed counter has; a write takes its full width. @param index behind the general counters */
+const ofFixed = (fixed: number, index: number): MsrRows => [
+  [MSR.FIXED_CTR0 + fixed, perf((p) => p.value(index), (p, value) => p.setFullValue(index, value))],
+]; // biome-ignore format: a register to a line
+
+const FIXED_CONTROL: MsrRows = [
+  [MSR.FIXED_CTR_CTRL, perf((p) => p.fixedControl, (p, value) => p.setFixedControl(value))],
+]; // biome-ignore format: a register to a line
+
 const OF_ALL: MsrRows = [
   [MSR.PERF_GLOBAL_STATUS, perf((p) => p.status)],
   [MSR.PERF_GLOBAL_CTRL, perf((p) => p.globalControl, (p, value) => p.setGlobalControl(value))],
@@ -42,7 +51,8 @@ const OF_PC: MsrRows = [
   [MSR.PERF_CAPABILITIES, perf((p) => p.capabilities)],
 ]; // biome-ignore format: a register to a line
 
-export function perfRows({ isPc, perf: { counters, fullWidth } }: CpuModel): MsrRows {
+export function perfRows({ isPc, perf: { counters, fixedCounters, fullWidth } }: CpuModel): MsrRows {
   const each = Array.from({ length: counters }, (_, index) => ofCounter(index, fullWidth)).flat();
-  return [...each, ...OF_ALL, ...(isPc ? OF_PC : [])];
+  const fixed = Array.from({ length: fixedCounters }, (_, index) => ofFixed(index, counters + index)).flat();
+  return [...each, ...fixed, ...(fixedCounters > 0 ? FIXED_CONTROL : []), ...OF_ALL, ...(isPc ? OF_PC : [])];
 }

@@ -1,27 +1,51 @@
 /**
  * The ACPI tables of the PC (ACPI 6.5, chapter 5 "ACPI Software Programming Model"): RSDP, RSDT and XSDT, FADT with FACS and DSDT,
- * and the MADT that names the CPUs and the I/O APIC. They lie where firmware has them, below 1 MiB, where guests search for the
+ * the MADT that names the CPUs and the I/O APIC, and the HPET's. They lie where firmware has them, below 1 MiB, where guests search for the
  * RSDP on 16-byte boundaries (5.2.5.1).
  */
-import { PM1_CONTROL, PM1_CONTROL_LENGTH, PM1_EVENT, PM1_EVENT_LENGTH } from './acpi-pm.js';
-import { buses, device, eisaId, integer, irq, name, packageOf, ports, resources, scope } from './aml.js';
+import {
+  PM_TIMER,
+  PM_TIMER_LENGTH,
+  PM1_CONTROL,
+  PM1_CONTROL_LENGTH,
+  PM1_EVENT,
+  PM1_EVENT_LENGTH,
+} from './acpi-pm.js';
+import {
+  buses,
+  device,
+  eisaId,
+  integer,
+  irq,
+  name,
+  packageOf,
+  ports,
+  resources,
+  scope,
+  text,
+} from './aml.js';
 import { APIC_DEFAULT_BASE } from './apic-base.js';
+import { FW_CFG_PORTS } from './fw-cfg.js';
+import { HPET_BASE, HPET_ID } from './hpet.js';
 import { IOAPIC_BASE } from './ioapic.js';
+import { KEYBOARD_PORTS } from './keyboard-controller.js';
+import { HARD_RESET, RESET_CONTROL } from './power.js';
 
 /** Where the RSDP lies; the other tables follow it. */
 export const RSDP_ADDRESS = 0xe_0000;
 const FACS_ALIGNMENT = 64;
-const SCI_LINE = 9;
+export const SCI_LINE = 9;
+const KEYBOARD_LINE = 1;
 /** The timer's line leads to input 2 of the I/O APIC, as on every PC. */
 const TIMER_LINE = 0;
 export const TIMER_INPUT = 2;
 const SIZE = { rsdp: 36, header: 36, facs: 64, fadt: 276 } as const;
 const OEM = 'UNWLAB';
 
-/** FADT: there are ISA devices, no keyboard controller, no screen, a CMOS clock (IAPC_BOOT_ARCH, table 5.11). */
-const BOOT_ARCHITECTURE = (1 << 0) | (1 << 2);
-/** FADT flags (table 5.10): WBINVD works, C1 works, no fixed power button, no fixed sleep button, no fixed RTC wake-up. */
-const FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 6);
+/** FADT: there are ISA devices, a keyboard controller, no screen, a CMOS clock (IAPC_BOOT_ARCH, table 5.11). */
+const BOOT_ARCHITECTURE = (1 << 0) | (1 << 1) | (1 << 2);
+/** FADT flags (table 5.10): WBINVD works, C1 works, no fixed power button, no fixed sleep button, no fixed RTC wake-up, a reset register. */
+const FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 10);
 
 function checksum(bytes: Buffer): number {
   return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
@@ -43,7 +67,7 @@ function table(signature: string, revision: number, body: Buffer): Buffer {
   return bytes;
 }
 
-/** Power-off is sleep type 0; the bus with its bridge; the serial port and the clock, with their ports and lines. */
+/** Power-off is sleep type 0; the bus with its bridge; what is at fixed ports, with its lines. */
 function dsdt(): Buffer {
   const aml = [
     name('_S5', packageOf(integer(0), integer(0), integer(0), integer(0))),
@@ -51,6 +75,8 @@ function dsdt(): Buffer {
       '_SB',
       device('PCI0', name('_HID', eisaId('PNP0A03')), name('_CRS', resources(buses(0), ports(0xcf8, 8)))),
       device('COM1', name('_HID', eisaId('PNP0501')), name('_UID', integer(1)), name('_CRS', resources(ports(0x3f8, 8), irq(4)))),
+      device('KBD', name('_HID', eisaId('PNP0303')), name('_CRS', resources(ports(KEYBOARD_PORTS.data, 1), ports(KEYBOARD_PORTS.command, 1), irq(KEYBOARD_LINE)))),
+      device('FWCF', name('_HID', text('QEMU0002')), name('_STA', integer(0x0b)), name('_CRS', resources(ports(FW_CFG_PORTS.first, FW_CFG_PORTS.count)))),
       device('RTC', name('_HID', eisaId('PNP0B00')), name('_CRS', resources(ports(0x70, 2), irq(8)))),
     ),
   ].flat(); // biome-ignore format: a device to a line
@@ -72,14 +98,19 @@ function fadt(facsAt: number, dsdtAt: number): Buffer {
   whole.writeUInt16LE(SCI_LINE, 46);
   whole.writeUInt32LE(PM1_EVENT, 56);
   whole.writeUInt32LE(PM1_CONTROL, 64);
+  whole.writeUInt32LE(PM_TIMER, 76);
   whole[88] = PM1_EVENT_LENGTH;
   whole[89] = PM1_CONTROL_LENGTH;
+  whole[91] = PM_TIMER_LENGTH;
   whole[108] = 0x32; // the century's byte in the clock's memory
   whole.writeUInt16LE(BOOT_ARCHITECTURE, 109);
   whole.writeUInt32LE(FADT_FLAGS, 112);
+  writePortBlock(whole, 116, RESET_CONTROL, 1);
+  whole[128] = HARD_RESET;
   whole.writeBigUInt64LE(BigInt(dsdtAt), 140);
   writePortBlock(whole, 148, PM1_EVENT, PM1_EVENT_LENGTH);
   writePortBlock(whole, 172, PM1_CONTROL, PM1_CONTROL_LENGTH);
+  writePortBlock(whole, 208, PM_TIMER, PM_TIMER_LENGTH);
   return table('FACP', 6, whole.subarray(SIZE.header));
 }
 
@@ -103,6 +134,16 @@ function madt(cpus: number): Buffer {
   const sci = Buffer.of(2, 10, 0, SCI_LINE, SCI_LINE, 0, 0, 0, 0x0d, 0); // active high, level
   const nmi = Buffer.of(4, 6, 0xff, 0, 0, 1);
   return table('APIC', 4, Buffer.concat([address, ...locals, ioApic, timer, sci, nmi]));
+}
+
+/** The HPET's (IA-PC HPET Specification 1.0a, 3.2.4): its block's id, where it is, its number, and how short its ticks may be. */
+function hpet(): Buffer {
+  const body = Buffer.alloc(20);
+  body.writeUInt32LE(HPET_ID, 0);
+  body[5] = 64; // in memory, 64 bits wide
+  body.writeBigUInt64LE(BigInt(HPET_BASE), 8);
+  body.writeUInt16LE(1, 17);
+  return table('HPET', 1, body);
 }
 
 /** A table of addresses: 4 bytes each in the RSDT, 8 in the XSDT. */
@@ -140,7 +181,7 @@ export function acpiTables(cpus: number): Buffer {
   };
   const facsAt = place(facs());
   const dsdtAt = place(dsdt());
-  const roots = [place(fadt(facsAt, dsdtAt)), place(madt(cpus))];
+  const roots = [place(fadt(facsAt, dsdtAt)), place(madt(cpus)), place(hpet())];
   const rsdt = place(pointers('RSDT', roots));
   rsdp(rsdt, place(pointers('XSDT', roots))).copy(parts[0]!);
   return Buffer.concat(parts);

@@ -1,6 +1,6 @@
 /** The few words of ACPI Machine Language that a small DSDT needs (ACPI 6.5, chapter 20 "ACPI Machine Language (AML) Specification"). */
 
-const OP = { zero: 0x00, one: 0x01, name: 0x08, byte: 0x0a, word: 0x0b, dword: 0x0c, scope: 0x10, buffer: 0x11, package: 0x12 } as const; // biome-ignore format: a table
+const OP = { zero: 0x00, one: 0x01, name: 0x08, byte: 0x0a, word: 0x0b, dword: 0x0c, string: 0x0d, scope: 0x10, buffer: 0x11, package: 0x12 } as const; // biome-ignore format: a table
 const DEVICE = [0x5b, 0x82] as const;
 const DUAL_NAME = 0x2e;
 /** Resource descriptors (6.4): end tag, interrupt lines, a range of I/O ports, and the word-sized address space of bus numbers. */
@@ -37,6 +37,9 @@ export function eisaId(id: string): Bytes {
   const number = Number.parseInt(id.slice(3), 16);
   return [OP.dword, letters >> 8, letters & 0xff, number >> 8, number & 0xff];
 }
+
+/** A string (20.2.3). */
+export const text = (value: string): Bytes => [OP.string, ...Buffer.from(value, 'latin1'), 0];
 
 export const name = (of: string, value: Bytes): Bytes => [OP.name, ...segment(of), ...value];
 export const packageOf = (...elements: Bytes[]): Bytes => [

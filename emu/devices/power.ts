@@ -1,5 +1,5 @@
 /** The ways in which a guest ends its machine, as QEMU's PC and microvm have them. */
-import { FLOATING, type PortDevice } from './ports.js';
+import type { PortDevice } from './ports.js';
 
 /** How the guest ended the machine. */
 export type PowerEvent =
@@ -22,39 +22,42 @@ const SLP_EN = 1 << 13;
 
 /** i8042 command port: "pulse output line 0" resets (IBM AT technical reference; Linux, native_machine_emergency_restart). */
 const I8042_RESET = 0xfe;
-/** Port 0xCF9: bit 2 is "reset CPU". */
+/** The reset control register (82371AB data sheet): bit 2 resets, bit 1 says how thoroughly. */
+export const RESET_CONTROL = 0xcf9;
 const RESET_CPU = 1 << 2;
+export const HARD_RESET = RESET_CPU | (1 << 1);
 
 /** What differs between machines. */
 export interface PowerPorts {
   /** Where a write of SLP_EN powers off. */
   readonly acpi: readonly number[];
-  /** What the keyboard controller's status port reads. */
-  readonly keyboardStatus: number;
+  /** What a keyboard controller that does nothing but reset has in its status; undefined: the board has a better one. */
+  readonly keyboardStatus: number | undefined;
 }
 
 /** ACPI's PM1a control register where QEMU's PCs have it, the newer and the older; and a controller whose buffers are both empty. */
 export const MICROVM_POWER: PowerPorts = { acpi: [0x604, 0xb004], keyboardStatus: 0 };
-/** The board has the newer one itself. There is no keyboard controller behind the reset line: a driver that looks for one finds nothing. */
-export const PC_POWER: PowerPorts = { acpi: [0xb004], keyboardStatus: FLOATING };
+/** The board has the newer one itself, and a keyboard controller. */
+export const PC_POWER: PowerPorts = { acpi: [0xb004], keyboardStatus: undefined };
 
 export function powerDevices(report: Report, { acpi: acpiPorts, keyboardStatus }: PowerPorts): PortDevice[] {
   const acpi = (port: number): PortDevice =>
     writeOnly(port, 2, (_offset, value) => {
       if ((value & SLP_EN) !== 0) report({ kind: 'poweroff' });
     });
+  const keyboard = (status: number): PortDevice => ({
+    firstPort: 0x64,
+    ports: 1,
+    read: () => status,
+    write: (_offset, value) => {
+      if ((value & 0xff) === I8042_RESET) report({ kind: 'reset' });
+    },
+  });
   return [
     writeOnly(0xf4, 4, (_offset, value) => report({ kind: 'debug-exit', value: value >>> 0 })),
     ...acpiPorts.map(acpi),
-    {
-      firstPort: 0x64,
-      ports: 1,
-      read: () => keyboardStatus,
-      write: (_offset, value) => {
-        if ((value & 0xff) === I8042_RESET) report({ kind: 'reset' });
-      },
-    },
-    writeOnly(0xcf9, 1, (_offset, value) => {
+    ...(keyboardStatus === undefined ? [] : [keyboard(keyboardStatus)]),
+    writeOnly(RESET_CONTROL, 1, (_offset, value) => {
       if ((value & RESET_CPU) !== 0) report({ kind: 'reset' });
     }),
   ];

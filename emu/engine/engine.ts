@@ -3,6 +3,7 @@
  * copying 5.5 KiB out and in and, where the address spaces differ, dropping the software TLB: about 1 µs. One engine and not one
  * per CPU, because then the engine itself notices code that is written by another CPU, and code is translated once for all.
  */
+import { BlockReports } from './block-report.js';
 import type { EngineClient, MemoryAccess, MmioWindow, RunEnd } from './client.js';
 import { Counter } from './counter.js';
 import { CpuState } from './cpu-state.js';
@@ -12,8 +13,6 @@ import {
   HOOK,
   INSN,
   type Pointer,
-  registerCallback,
-  releaseCallback,
   UC_ARCH_X86,
   UC_CPU_X86_QEMU64,
   UC_ERR_EXCEPTION,
@@ -24,10 +23,12 @@ import {
   UC_PROT_READ_EXECUTE,
   viewMemory,
 } from './ffi.js';
+import { Hooks, unsigned } from './hooks.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { EngineError, noticesChangedCode } from './library.js';
+import { EngineError, isRecent } from './library.js';
 import { REG } from './registers.js';
+import { Stops } from './stops.js';
 import { CODE_BUFFER, Translation } from './translation.js';
 import type { Block } from './translation-traps.js';
 
@@ -36,8 +37,6 @@ const INT_N_LENGTH = 2n;
 const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
-/** The last canonical address of the lower half (SDM 1, "Canonical Addressing", 3.3.7.1). */
-const LOWER_HALF_END = 0x7fff_ffff_ffffn;
 /** `jmp .+2; hlt`: two blocks. */
 const PRIMER = [0xeb, 0x00, 0xf4];
 
@@ -48,52 +47,30 @@ const ACCESS_HOOK: Readonly<Record<MemoryAccess['kind'], number>> = {
   write: HOOK.MEM_WRITE,
 };
 
-/** Bytes of the stack that are looked at, half of them below. */
-const STACK_SEEN = 1 << 20;
-
-interface Breakpoint {
-  /** Hooks. */
-  readonly block: bigint;
-  instruction: bigint | undefined;
-}
-
 export class Engine {
   readonly #ffi: Ffi = ffi();
   readonly #layout: Layout = layout();
   readonly #client: EngineClient;
   readonly #uc: Pointer;
   readonly #pristine: Pointer;
-  readonly #callbacks: Pointer[] = [];
   readonly #contexts: Pointer[] = [];
   readonly #counter: Counter;
   readonly #live: DataView;
   #running = false;
   readonly #scratch = Buffer.alloc(16);
-  readonly #breakpoints = new Map<bigint, Breakpoint>();
+  readonly #hooks: Hooks;
+  readonly #stops: Stops;
+  readonly #reports = new BlockReports();
   readonly #translation: Translation;
   /** The CPU that runs holds an event back. */
   #guarded = false;
-  /** Part of this thread's stack, where the engine has what it tells of a block. */
-  #stack = { from: Number.NaN, view: new DataView(new ArrayBuffer(0)) };
-  #blockCallback: Pointer = null;
-  #codeCallback: Pointer = null;
-  #userCodeCallback: Pointer = null;
   #guardCallback: Pointer = null;
-  #userCodeHook: bigint | undefined;
   #memoryCallback: Pointer = null;
   #loaded: CpuState | undefined;
-  #failure: Error | undefined;
   #priming = false;
-  /** Counts of the present run before the breakpoint that has ended it. */
-  #stoppedAt: number | undefined;
-  /** Where the client has last been asked: the counts of the present run before it, and the address. */
-  #askedAt = -1;
-  #askedFor = 0n;
   #isAtGuard = false;
-  /** A hook is called for an instruction that has not been counted yet. */
-  #isBeforeCount = false;
-  /** The breakpoint that does not stop the first instruction of the run under way. */
-  #passed: bigint | undefined;
+  /** Counts before the engine was last started, of one run. */
+  #countedBefore = 0;
 
   /** @param countsBlocks free running: time goes block by block, and runs end between two of them */
   constructor(ram: HostMemory, client: EngineClient, countsBlocks = false) {
@@ -102,6 +79,7 @@ export class Engine {
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.#uc = out[0];
+    this.#hooks = new Hooks(f, this.#uc);
     f.check(f.setCpuModel(this.#uc, UC_CPU_X86_QEMU64), 'uc_ctl');
     this.#counter = new Counter(this.#uc, this.#layout.counter);
     const { contextSize, start, live } = this.#layout;
@@ -117,16 +95,9 @@ export class Engine {
       in64BitMode: () => this.#loaded?.in64BitMode === true,
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: (block) => this.#forget(block),
-      hookInstruction: (address) => {
-        this.#breakpoints.get(address)!.instruction ??= this.#addHook(
-          HOOK.CODE,
-          this.#codeCallback,
-          address,
-          address,
-        );
-      },
+      hookInstruction: (address) => this.#stops.hookInstruction(address),
       hookGuard: (address) => {
-        this.#addHook(HOOK.BLOCK, this.#guardCallback, address, address);
+        this.#hooks.add(HOOK.BLOCK, this.#guardCallback, address, address);
       },
       endAtGuard: (block) => {
         this.#forget(block);
@@ -147,6 +118,15 @@ export class Engine {
       this.#prime();
     }
     this.#addHooks();
+    this.#stops = new Stops({
+      hooks: this.#hooks,
+      counter: this.#counter,
+      client,
+      setRip: (address) => {
+        this.#loaded!.rip = address;
+      },
+      stop: () => f.stop(this.#uc),
+    });
   }
 
   /**
@@ -165,15 +145,15 @@ export class Engine {
     const client = this.#client;
     // 2.1.1 calls the INTR hook for vector 6 right after the INSN_INVALID hook has dealt with it; 2.1.4 does not.
     let invalidAt = -1;
-    this.#hook(HOOK.INTR, 'intr', (_uc: number, vector: number) => {
+    this.#hooks.always(HOOK.INTR, 'intr', (_uc: number, vector: number) => {
       const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
       invalidAt = -1;
-      if (!dealtWith) this.#guard(() => client.exception(vector), undefined);
+      if (!dealtWith) this.#hooks.guard(() => client.exception(vector), undefined);
       if (this.#guarded) this.curtail(); // a handler may have been entered, whose hflags lack the mark
     });
-    this.#hook(HOOK.INSN_INVALID, 'invalid', () => {
+    this.#hooks.always(HOOK.INSN_INVALID, 'invalid', () => {
       invalidAt = this.retired;
-      this.#guard(() => {
+      this.#hooks.guard(() => {
         const state = this.#loaded!;
         if (state.softwareInterrupt) {
           state.rip = BigInt.asUintN(64, state.rip + INT_N_LENGTH); // for INT 6 alone the engine leaves RIP at the instruction
@@ -182,88 +162,57 @@ export class Engine {
       }, undefined);
       return true;
     });
-    this.#hook(
+    this.#hooks.always(
       HOOK.INSN,
       'syscall',
       () =>
-        this.#guard(() => {
+        this.#hooks.guard(() => {
           client.syscall();
           this.#loaded!.moveRip(-SYSCALL_LENGTH); // the engine adds it after the hook
         }, undefined),
       INSN.SYSCALL,
     );
-    this.#hook(
+    this.#hooks.always(
       HOOK.INSN,
       'cpuid',
       () => {
-        this.#guard(() => client.cpuid(), undefined);
+        this.#hooks.guard(() => client.cpuid(), undefined);
         this.#counter.hostCall();
         return 1;
       },
       INSN.CPUID,
     );
-    this.#hook(
+    this.#hooks.always(
       HOOK.INSN,
       'in',
       (_uc: number, port: number, size: number) => {
         this.#counter.hostCall();
-        return this.#guard(() => client.portIn(port, size), 0xffff_ffff);
+        return this.#hooks.guard(() => client.portIn(port, size), 0xffff_ffff);
       },
       INSN.IN,
     );
-    this.#hook(
+    this.#hooks.always(
       HOOK.INSN,
       'out',
       (_uc: number, port: number, size: number, value: number) =>
-        this.#guard(() => client.portOut(port, size, value), undefined),
+        this.#hooks.guard(() => client.portOut(port, size, value), undefined),
       INSN.OUT,
     );
-    this.#hook(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: number) => {
-      if (!this.#priming) this.#guard(() => this.#translated(block), undefined);
-    });
-    const at = (body: (address: bigint) => void): Pointer =>
-      this.#callback('code', (_uc: number, address: bigint | number) =>
-        this.#guard(() => body(unsigned(address)), undefined),
+    this.#hooks.always(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: number) => {
+      if (this.#priming) return;
+      this.#hooks.guard(
+        () => this.#translation.translated(this.#reports.read(block), this.#guarded, this.#stops.addresses),
+        undefined,
       );
-    const wanted = (address: bigint): boolean => client.breakpoint(address);
-    this.#blockCallback = at((address) => this.#beforeBlock(address, wanted));
-    this.#userCodeCallback = at((address) => this.#beforeBlock(address, () => client.userCode()));
-    this.#guardCallback = at((address) => this.#beforeGuard(address));
-    this.#codeCallback = at((address) => this.#beforeInstruction(address, wanted));
-    this.#memoryCallback = this.#callback(
+    });
+    this.#guardCallback = this.#hooks.atCode((address) => this.#beforeGuard(address));
+    this.#memoryCallback = this.#hooks.callback(
       'memory',
       (_uc: number, type: number, address: bigint | number, size: number) => {
         const kind = type === UC_MEM_WRITE ? 'write' : 'read';
-        this.#guard(() => client.accessed({ kind, address: Number(address), size }), undefined);
+        this.#hooks.guard(() => client.accessed({ kind, address: Number(address), size }), undefined);
       },
     );
-  }
-
-  #callback(kind: Parameters<typeof registerCallback>[0], fn: (...args: never[]) => unknown): Pointer {
-    const pointer = registerCallback(kind, fn);
-    this.#callbacks.push(pointer);
-    return pointer;
-  }
-
-  #hook(
-    type: number,
-    kind: Parameters<typeof registerCallback>[0],
-    fn: (...args: never[]) => unknown,
-    insn = 0,
-  ): void {
-    const f = this.#ffi;
-    f.check(f.hookAdd(this.#uc, [0], type, this.#callback(kind, fn), null, 1n, 0n, insn), 'uc_hook_add');
-  }
-
-  /** No exception may cross the C frames of the engine: it is kept, the run ends, and `run` throws it. */
-  #guard<T>(body: () => T, fallback: T): T {
-    try {
-      return body();
-    } catch (error) {
-      this.#failure ??= error as Error;
-      this.#ffi.stop(this.#uc);
-      return fallback;
-    }
   }
 
   /** Ends the run, and has a block translated again when it is next to run. */
@@ -273,57 +222,11 @@ export class Engine {
     f.stop(this.#uc);
   }
 
-  #translated(pointer: number): void {
-    // struct uc_tb { uint64_t pc; uint16_t icount; uint16_t size; }, on the stack: a view of the stack around it is made once.
-    let at = pointer - this.#stack.from;
-    if (!(at >= 0 && at < STACK_SEEN - 16)) {
-      const from = pointer - STACK_SEEN / 2;
-      this.#stack = { from, view: new DataView(viewMemory(BigInt(from), STACK_SEEN)) };
-      at = STACK_SEEN / 2;
-    }
-    const { view } = this.#stack;
-    const block = {
-      pc: view.getBigUint64(at, true),
-      instructions: view.getUint16(at + 8, true),
-      size: view.getUint16(at + 10, true),
-    };
-    this.#translation.translated(block, this.#guarded, this.#breakpoints.keys());
-  }
-
-  /** A block with a hook is about to run. Its first instruction has not been counted, and RIP is that of some block before. */
-  #beforeBlock(address: bigint, wanted: (address: bigint) => boolean): void {
-    const { begun, allowed, isExact } = this.#counter;
-    const counted = isExact ? begun : begun - 1;
-    if (counted >= allowed) return; // the run ends before it
-    this.#loaded!.rip = address;
-    this.#isBeforeCount = isExact;
-    try {
-      this.#ask(address, counted, wanted);
-    } finally {
-      this.#isBeforeCount = false;
-    }
-  }
-
   /** A block that begins with a guard is about to run: a guarded run ends before it. */
   #beforeGuard(address: bigint): void {
     if (!this.#guarded) return;
     this.#loaded!.rip = address;
     this.#isAtGuard = true;
-    this.#ffi.stop(this.#uc);
-  }
-
-  /** An instruction with a hook is about to run; it has been counted. */
-  #beforeInstruction(address: bigint, wanted: (address: bigint) => boolean): void {
-    const counted = this.#counter.begun - 1;
-    if (this.#askedAt !== counted || this.#askedFor !== address) this.#ask(address, counted, wanted);
-  }
-
-  #ask(address: bigint, counted: number, wanted: (address: bigint) => boolean): void {
-    this.#askedAt = counted;
-    this.#askedFor = address;
-    if (this.#passed === address && this.#countedBefore + counted === 0) return;
-    if (!wanted(address)) return;
-    this.#stoppedAt = counted;
     this.#ffi.stop(this.#uc);
   }
 
@@ -352,12 +255,12 @@ export class Engine {
     this.#ffi.contextRestore(this.#uc, state.context);
   }
 
-  /** @throws EngineError when this version of the library does not always notice that a guest has changed its own code. */
-  expectChangingCode(): void {
+  /** @throws EngineError when this version of the library is too old for a guest of some kind (`isRecent`) */
+  expectRecent(guest: string): void {
     const { library } = this.#ffi;
-    if (noticesChangedCode(library)) return;
+    if (isRecent(library)) return;
     throw new EngineError(
-      `expected libunicorn >= 2.1.4 for a pc, whose guests change their own code, found ${library.version} (${library.path}); ` +
+      `expected libunicorn >= 2.1.4 for ${guest}, found ${library.version} (${library.path}); ` +
         'run "unwindlab setup --suite sid --force"',
     );
   }
@@ -432,19 +335,18 @@ export class Engine {
     for (;;) {
       this.load(state);
       if (this.#translation.isFull) this.flushCode();
-      this.#stoppedAt = undefined;
-      this.#askedAt = -1;
+      this.#stops.begin(counts === 0 ? passed : undefined);
       this.#isAtGuard = false;
       this.#translation.isUnfinished = false;
       this.#countedBefore = counts;
-      this.#passed = counts === 0 ? passed : undefined;
       state.exceptionDelivered(); // one that the end of the last run cut short comes again, and is no second one
       this.#running = true;
       const code = f.start(this.#uc, state.rip, 0n, 0n, limit - counts) as number;
       this.#running = false;
       const { begun, allowed } = this.#counter;
-      if (this.#failure !== undefined) this.#rethrow();
-      if (this.#stoppedAt !== undefined) return { end: 'breakpoint', counts: counts + this.#stoppedAt };
+      this.#rethrow();
+      const { stoppedAt } = this.#stops;
+      if (stoppedAt !== undefined) return { end: 'breakpoint', counts: counts + stoppedAt };
       counts += Math.min(begun, allowed);
       if (begun > allowed) return { end: 'limit', counts };
       if (this.#isAtGuard) return { end: begun < allowed ? 'guard' : 'limit', counts };
@@ -456,7 +358,6 @@ export class Engine {
       return { end: code === UC_ERR_OK ? 'halt' : 'bus-error', counts };
     }
   }
-  #countedBefore = 0;
 
   /** Physical pages that hold translated code. */
   get codePages(): Set<number> {
@@ -469,7 +370,7 @@ export class Engine {
 
   /** Instructions of the present run that were begun before the one that is executing. */
   get retired(): number {
-    const counts = this.#countedBefore + this.#counter.begun - (this.#isBeforeCount ? 0 : 1);
+    const counts = this.#countedBefore + this.#counter.begun - (this.#stops.isBeforeCount ? 0 : 1);
     return this.#counter.instructions(counts);
   }
 
@@ -495,10 +396,11 @@ export class Engine {
     return false;
   }
 
-  #rethrow(): never {
+  /** Throws what a hook has thrown. */
+  #rethrow(): void {
+    const failure = this.#hooks.takeFailure();
+    if (failure === undefined) return;
     this.#translation.abandon();
-    const failure = this.#failure!;
-    this.#failure = undefined;
     throw failure;
   }
 
@@ -521,50 +423,29 @@ export class Engine {
 
   /** Puts a device on the physical bus. */
   mapMmio(address: number, size: number, window: MmioWindow): void {
-    const read = this.#callback('mmioRead', (_uc: number, offset: bigint | number, bytes: number) => {
+    const read = this.#hooks.callback('mmioRead', (_uc: number, offset: bigint | number, bytes: number) => {
       this.#counter.hostCall();
-      return this.#guard(() => window.read(Number(offset), bytes), 0);
+      return this.#hooks.guard(() => window.read(Number(offset), bytes), 0);
     });
-    const write = this.#callback(
+    const write = this.#hooks.callback(
       'mmioWrite',
       (_uc: number, offset: bigint | number, bytes: number, value: bigint | number) =>
-        this.#guard(() => window.write(Number(offset), bytes, Number(unsigned(value))), undefined),
+        this.#hooks.guard(() => window.write(Number(offset), bytes, Number(unsigned(value))), undefined),
     );
     const f = this.#ffi;
     f.check(f.mmioMap(this.#uc, BigInt(address), BigInt(size), read, null, write, null), 'uc_mmio_map');
   }
 
-  /**
-   * Code already translated there is forgotten. A hook on a block costs nothing elsewhere; one on an instruction slows every
-   * instruction, since the engine goes through all of them each time it counts. So an instruction is hooked only when it is found in the
-   * middle of a block (`Translation`).
-   */
+  /** Has the client asked before the instruction at an address. Code already translated is forgotten. */
   addBreakpoint(address: bigint): void {
-    if (this.#breakpoints.has(address)) return;
-    const block = this.#addHook(HOOK.BLOCK, this.#blockCallback, address, address);
-    this.#breakpoints.set(address, { block, instruction: undefined });
-    this.flushCode();
+    if (this.#stops.add(address)) this.flushCode();
   }
-
   removeBreakpoint(address: bigint): void {
-    const breakpoint = this.#breakpoints.get(address);
-    if (breakpoint === undefined) return;
-    this.#breakpoints.delete(address);
-    this.#ffi.hookDel(this.#uc, breakpoint.block);
-    if (breakpoint.instruction !== undefined) this.#ffi.hookDel(this.#uc, breakpoint.instruction);
-    this.flushCode();
+    if (this.#stops.remove(address)) this.flushCode();
   }
-
   /** Whether the client is asked before each block in the lower half of the address space. Slow where it runs for long. */
   watchUserCode(watched: boolean): void {
-    if (watched === (this.#userCodeHook !== undefined)) return;
-    if (this.#userCodeHook === undefined)
-      this.#userCodeHook = this.#addHook(HOOK.BLOCK, this.#userCodeCallback, 1n, LOWER_HALF_END);
-    else {
-      this.#ffi.hookDel(this.#uc, this.#userCodeHook);
-      this.#userCodeHook = undefined;
-    }
-    this.flushCode();
+    if (this.#stops.watchUserCode(watched)) this.flushCode();
   }
 
   /**
@@ -574,7 +455,7 @@ export class Engine {
    */
   watchMemory(kind: MemoryAccess['kind'], address: number, length: number): () => void {
     const from = Math.max(address - LONGEST_ACCESS + 1, 0);
-    const hook = this.#addHook(
+    const hook = this.#hooks.add(
       ACCESS_HOOK[kind],
       this.#memoryCallback,
       BigInt(from),
@@ -582,16 +463,9 @@ export class Engine {
     );
     this.flushCode();
     return () => {
-      this.#ffi.hookDel(this.#uc, hook);
+      this.#hooks.remove(hook);
       this.flushCode();
     };
-  }
-
-  #addHook(type: number, callback: Pointer, from: bigint, to: bigint): bigint {
-    const handle: [bigint | number] = [0];
-    const f = this.#ffi;
-    f.check(f.hookAdd(this.#uc, handle, type, callback, null, from, to, 0), 'uc_hook_add');
-    return BigInt(handle[0]);
   }
 
   /** The page tables have been changed from outside. */
@@ -618,7 +492,7 @@ export class Engine {
   close(): void {
     for (const context of this.#contexts) this.#ffi.contextFree(context);
     this.#ffi.close(this.#uc);
-    for (const callback of this.#callbacks) releaseCallback(callback);
+    this.#hooks.release();
   }
 }
 
@@ -626,6 +500,3 @@ export class Engine {
 function sameAddressSpace(a: CpuState, b: CpuState): boolean {
   return a.cr(3) === b.cr(3) && a.cr(0) === b.cr(0) && a.cr(4) === b.cr(4) && a.efer === b.efer;
 }
-
-/** koffi hands a C callback's u64 with its top bit set over as a negative number. */
-const unsigned = (value: bigint | number): bigint => BigInt.asUintN(64, BigInt(value));

@@ -10,8 +10,11 @@ import koffi, { type LibraryHandle } from 'koffi';
 
 export const LIBRARY_VARIABLE = 'UNWINDLAB_LIBUNICORN';
 const OLDEST = { major: 2, minor: 1 };
-/** Older ones miss the second of two writes to a page of code, as kernels do that patch themselves. 2.1.1 does, 2.1.4 does not. */
-const OLDEST_FOR_CHANGING_CODE = [2, 1, 4] as const;
+/**
+ * Older ones miss the second of two writes to a page of code, as kernels do that patch themselves; and lose their way, behind page faults
+ * of user code, where nothing hooks each instruction. 2.1.1 does both, 2.1.4 neither.
+ */
+const OLDEST_FOR_PCS = [2, 1, 4] as const;
 const SYSTEM_NAME = 'libunicorn.so.2';
 
 /** The engine's library is missing, too old, or not laid out as this machine needs it. */
@@ -60,11 +63,11 @@ export function findLibrary(env: NodeJS.ProcessEnv = process.env): UnicornLibrar
   throw new EngineError(`expected libunicorn >= 2.1, found none (${seen.join('; ')}); ${remedy}`);
 }
 
-/** Whether the engine executes code as it was last written, whatever the guest does to it. */
-export function noticesChangedCode({ version }: Pick<UnicornLibrary, 'version'>): boolean {
+/** Whether the engine executes code as it was last written, whatever the guest does to it, and without counting each instruction. */
+export function isRecent({ version }: Pick<UnicornLibrary, 'version'>): boolean {
   const parts = version.split('.').map(Number);
-  const at = OLDEST_FOR_CHANGING_CODE.findIndex((oldest, index) => parts[index] !== oldest);
-  return at < 0 || parts[at]! > OLDEST_FOR_CHANGING_CODE[at]!;
+  const at = OLDEST_FOR_PCS.findIndex((oldest, index) => parts[index] !== oldest);
+  return at < 0 || parts[at]! > OLDEST_FOR_PCS[at]!;
 }
 
 /** The loaded library, or in a few words why it cannot be used. */

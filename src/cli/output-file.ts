@@ -30,7 +30,7 @@ export function openOutput(file: string | undefined, fallback: NodeJS.WriteStrea
 }
 
 /** Writes a file as a whole: it appears with all of it or not at all. A pipe or a device is written to. @throws FileError */
-export function replaceFile(file: string, text: string): void {
+export function replaceFile(file: string, text: string | Uint8Array): void {
   writing(file, () => {
     const there = statSync(file, { throwIfNoEntry: false });
     if (there !== undefined && !there.isFile()) {

@@ -3,10 +3,13 @@ import pc from 'picocolors';
 import { type ElfFile, type ElfSymbol, SHF, SHN, SHT } from '../../emu/boot/elf.js';
 import { ImageError } from '../../emu/boot/image-error.js';
 import { openImage } from '../lab/open.js';
+import { symbolFile } from '../linux/symbol-file.js';
+import { replaceFile } from './output-file.js';
 
 interface SymbolsOptions {
   readonly sort: 'address' | 'name' | 'size';
   readonly json?: boolean;
+  readonly elf?: string;
 }
 
 const compare = (a: bigint | string, b: bigint | string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -27,6 +30,7 @@ export function symbolsCommand(): Command {
       new Option('--sort <order>', 'order of the lines').choices(Object.keys(ORDERS)).default('address'),
     )
     .option('--json', 'one object a line')
+    .option('--elf <file>', 'write them as an ELF file instead, for gdb')
     .action(runSymbols);
 }
 
@@ -36,6 +40,10 @@ function runSymbols(path: string, options: SymbolsOptions): void {
     throw new ImageError(
       `${path}: expected a symbol table or a Linux kernel's own names (kallsyms), found neither: the image was stripped`,
     );
+  if (options.elf !== undefined) {
+    replaceFile(options.elf, symbolFile(file));
+    return;
+  }
   const symbols = file.symbols
     .filter(({ name, type }) => name !== '' && type !== 'section' && type !== 'file')
     .sort(ORDERS[options.sort]);

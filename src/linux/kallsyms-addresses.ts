@@ -5,7 +5,7 @@
  * Source: Linux, scripts/kallsyms.c write_src() and kernel/kallsyms.c kallsyms_sym_address().
  */
 import type { VirtAddr } from '../../emu/memory/address.js';
-import { alignUp, type MemoryView } from './kernel-memory.js';
+import { type Alignment, alignUp, type MemoryView } from './kernel-memory.js';
 
 /** What is known of the other tables. */
 export interface Place {
@@ -23,27 +23,30 @@ interface Form {
   /** Bytes of an entry, and of what follows the table. */
   readonly entry: 4 | 8;
   readonly base: 0 | 8;
+  readonly alignment: Alignment;
   /** @returns undefined where the table is not of this form */
   read(view: MemoryView, at: number, count: number): bigint[] | undefined;
 }
 
 /** In the order in which they are tried: what has a base is the most certain. */
 const FORMS: readonly Form[] = [
-  // Offsets from a base, the lowest address; since 4.6, up to 6.x where CPUs have no area of their own at address 0.
+  // Offsets from a base, the lowest address: from 4.6 on of kernels for one CPU, in 6.15 to 6.19 of all.
   {
     entry: 4,
     base: 8,
+    alignment: 8,
     read: (view, at, count) => {
       const base = baseBehind(view, at, count);
       if (base === undefined || view.u32(at) !== 0) return undefined;
       return entries(count, (index) => base + BigInt(view.u32(at + 4 * index)));
     },
   },
-  // The same with per-CPU variables, 4.6 to 6.14: what is not negative is no address but an offset in a CPU's area, and below that
-  // stands the base's distance, less one.
+  // The same with per-CPU variables, 4.6 to 6.14. What is not negative is no address but an offset in a CPU's area; what is negative
+  // is the distance from the base, and one less.
   {
     entry: 4,
     base: 8,
+    alignment: 8,
     read: (view, at, count) => {
       const base = baseBehind(view, at, count);
       if (base === undefined) return undefined;
@@ -58,6 +61,7 @@ const FORMS: readonly Form[] = [
   {
     entry: 4,
     base: 0,
+    alignment: 4,
     read: (view, at, count) =>
       entries(count, (index) => {
         const place = at + 4 * index;
@@ -68,23 +72,32 @@ const FORMS: readonly Form[] = [
   {
     entry: 8,
     base: 0,
+    alignment: 8,
     read: (view, at, count) => entries(count, (index) => view.u64(at + 8 * index)),
   },
 ];
 
 /** The addresses in the order of the names; `undefined` where neither place has a table in any form. */
 export function addressTable(view: MemoryView, place: Place): VirtAddr[] | undefined {
-  const { count, countAt, tablesEnd } = place;
   for (const form of FORMS) {
-    const size = alignUp(form.entry * count, form.base || form.entry) + form.base;
-    const before = form.base === 0 && form.entry === 4 ? -1 : view.alignDown(countAt, 8) - alignUp(size, 8);
-    for (const at of [before, view.alignUp(tablesEnd, form.base || form.entry)]) {
+    for (const { at, size } of candidates(view, form, place)) {
       if (at < 0 || at + size > view.length) continue;
-      const addresses = form.read(view, at, count);
+      const addresses = form.read(view, at, place.count);
       if (addresses !== undefined && isSorted(addresses)) return addresses as VirtAddr[];
     }
   }
   return undefined;
+}
+
+/** Behind the other tables, or before them; there the tables are aligned to 8. */
+function candidates(
+  view: MemoryView,
+  { entry, base, alignment }: Form,
+  { count, countAt, tablesEnd }: Place,
+): { at: number; size: number }[] {
+  const size = alignUp(entry * count, alignment) + base;
+  const behind = { at: view.alignUp(tablesEnd, alignment), size };
+  return alignment === 4 ? [behind] : [{ at: view.alignDown(countAt, 8) - size, size }, behind];
 }
 
 function entries(count: number, read: (index: number) => bigint): bigint[] {

@@ -1,6 +1,5 @@
-/** PCI configuration, ACPI's registers and tables, the debug console, and the 16550's interrupts, as ports and bytes. */
+/** PCI configuration, ACPI's tables, the debug console, and the 16550's interrupts, as ports and bytes. */
 import { describe, expect, test } from 'vitest';
-import { AcpiPm } from '../../emu/devices/acpi-pm.js';
 import { acpiTables, RSDP_ADDRESS } from '../../emu/devices/acpi-tables.js';
 import { PciConfiguration } from '../../emu/devices/pci.js';
 import { PortBus } from '../../emu/devices/ports.js';
@@ -29,23 +28,6 @@ describe('PCI configuration (PCI 3.0, 3.2.2.3.2)', () => {
   });
 });
 
-describe("ACPI's registers (ACPI 6.5, 4.8.3)", () => {
-  const offs: number[] = [];
-  const bus = new PortBus(new AcpiPm(() => offs.push(1)).devices);
-  test('the machine is in ACPI mode', () => expect(bus.read(0x604, 2) & 1).toBe(1));
-  test('no event stands, and the enable bits read back', () => {
-    bus.write(0x602, 2, 0x0120);
-    expect([bus.read(0x600, 2), bus.read(0x602, 2), bus.read(0x600, 4)]).toEqual([0, 0x0120, 0x0120_0000]);
-  });
-  test('a sleep type alone does nothing; with SLP_EN it powers off, by a byte too', () => {
-    bus.write(0x604, 2, 0x1c00);
-    expect([offs.length, bus.read(0x604, 2)]).toEqual([0, 0x1c01]);
-    bus.write(0x604, 2, 0x2000);
-    bus.write(0x605, 1, 0x20);
-    expect(offs.length).toBe(2);
-  });
-});
-
 describe('ACPI tables (ACPI 6.5, 5.2)', () => {
   const block = acpiTables(3);
   const sum = (at: number, length: number): number =>
@@ -58,22 +40,36 @@ describe('ACPI tables (ACPI 6.5, 5.2)', () => {
     return { signature: block.toString('latin1', at, at + 4), bytes: block.subarray(at, at + length) };
   };
   const { bytes: xsdt } = tableAt(Number(block.readBigUInt64LE(24)));
-  const roots = [36, 44].map((at) => Number(xsdt.readBigUInt64LE(at)));
+  const roots = [36, 44, 52].map((at) => Number(xsdt.readBigUInt64LE(at)));
 
   test('the RSDP has both checksums', () => {
     expect([block.toString('latin1', 0, 8), sum(0, 20), sum(0, 36)]).toEqual(['RSD PTR ', 0, 0]);
   });
   test('RSDT and XSDT name the same tables', () => {
     const { bytes: rsdt } = tableAt(block.readUInt32LE(16));
-    expect([36, 40].map((at) => rsdt.readUInt32LE(at))).toEqual(roots);
-    expect(roots.map((address) => tableAt(address).signature)).toEqual(['FACP', 'APIC']);
+    expect([36, 40, 44].map((at) => rsdt.readUInt32LE(at))).toEqual(roots);
+    expect(roots.map((address) => tableAt(address).signature)).toEqual(['FACP', 'APIC', 'HPET']);
   });
   test('the FADT names FACS, DSDT and the registers', () => {
     const { bytes } = tableAt(roots[0]!);
-    expect([bytes.readUInt32LE(56), bytes.readUInt32LE(64)]).toEqual([0x600, 0x604]);
+    expect([56, 64, 76].map((at) => bytes.readUInt32LE(at))).toEqual([0x600, 0x604, 0x608]);
+    expect([148, 172, 208, 116].map((at) => bytes.readBigUInt64LE(at + 4))).toEqual([
+      0x600n,
+      0x604n,
+      0x608n,
+      0xcf9n,
+    ]);
     expect(bytes.readUInt32LE(36) % 64).toBe(0);
     expect(tableAt(bytes.readUInt32LE(40)).signature).toBe('DSDT');
     expect(Number(bytes.readBigUInt64LE(140))).toBe(bytes.readUInt32LE(40));
+  });
+  test('the HPET is where its table says', () => {
+    const { bytes } = tableAt(roots[2]!);
+    expect([bytes.length, bytes.readUInt32LE(36), bytes.readBigUInt64LE(44)]).toEqual([
+      56,
+      0x8086_a201,
+      0xfed0_0000n,
+    ]);
   });
   test('the MADT has a local APIC for each CPU', () => {
     const { bytes } = tableAt(roots[1]!);

@@ -68,6 +68,74 @@ test('the I/O APIC reaches the local APIC that its entry names', async () => {
   expect(bare.stoppedIn()).toBe(0x61);
 });
 
+describe('the HPET', () => {
+  const map = (): void => bare.put64(0x8000 + 8 * 502, 0xfec0_0083n);
+  test('is read in 64 bits', async () => {
+    map();
+    await bare.code(
+      'movl $0xfed00000, %ebx; movq (%rbx), %rax; movq $-1, 0x108(%rbx); movq 0x108(%rbx), %rcx; int3',
+    );
+    expect(bare.stoppedIn()).toBe(3);
+    expect([bare.reg('rax'), bare.reg('rcx')]).toEqual([0x0098_9680_8086_a201n, 2n ** 64n - 1n]);
+  });
+  test.each([
+    ['to the timer of the 8259s in legacy routing', 0, 3, TIMER_VECTOR],
+    ['to an input of the I/O APIC', 20 << 9, 1, 0x62],
+  ])('leads %s, and wakes a halted CPU there', async (_name, route, config, vector) => {
+    map();
+    await bare.code(`
+      movl $0xfee000f0, %ebx; movl $0x1ff, (%rbx)
+      movl $0xfec00000, %ebx
+      movl $0x39, (%rbx); movl $0, 0x10(%rbx)
+      movl $0x38, (%rbx); movl $0x62, 0x10(%rbx)
+      ${PIC}
+      movl $0xfed00000, %ebx
+      movl $${0x104 | route}, 0x100(%rbx)
+      movl $5000, 0x108(%rbx)
+      movl $${config}, 0x10(%rbx)
+      sti; hlt`);
+    expect(bare.stoppedIn()).toBe(vector);
+    expect(bare.cpu.time).toBeGreaterThanOrEqual(50_000);
+    expect(bare.machine.retired).toBeLessThan(100);
+  });
+  test('in legacy routing cuts the 8254 off', async () => {
+    map();
+    await bare.code(`${PIC}movl $0xfed00000, %ebx; movl $2, 0x10(%rbx); ${PIT} sti; hlt`);
+    expect(bare.machine.run()).toEqual({ kind: 'hang' });
+  });
+});
+
+test("the ACPI timer's interrupt is line 9", async () => {
+  // The slave's vectors follow the master's here.
+  const slave =
+    'movb $0x11, %al; outb %al, $0xa0; movb $0x38, %al; outb %al, $0xa1; movb $2, %al; outb %al, $0xa1; movb $1, %al; outb %al, $0xa1; movb $0, %al; outb %al, $0xa1;';
+  await bare.code(`${PIC}${slave} movw $0x602, %dx; movw $1, %ax; outw %ax, %dx; sti; hlt`);
+  expect(bare.stoppedIn()).toBe(0x39);
+  expect(bare.cpu.time).toBeGreaterThanOrEqual(2 ** 23 / 3.579545e-3);
+});
+
+test('fw_cfg is read by a string instruction', async () => {
+  await bare.code(`
+    movw $0x510, %dx; xorl %eax, %eax; outw %ax, %dx
+    movw $0x511, %dx; movl $0x30000, %edi; movl $4, %ecx; cld; rep insb; int3`);
+  expect(bare.stoppedIn()).toBe(3);
+  expect(bare.get64(0x3_0000)).toBe(BigInt(Buffer.from('QEMU').readUInt32LE()));
+});
+
+test.each([
+  ['by the keyboard controller', 'movb $0xfe, %al; outb %al, $0x64'],
+  ['by its output port', 'movb $0xd1, %al; outb %al, $0x64; movb $0, %al; outb %al, $0x60'],
+  ['by the reset control register', 'movw $0xcf9, %dx; movb $6, %al; outb %al, %dx'],
+])('a guest resets itself %s', async (_name, code) => {
+  await bare.code(`${code}; hlt`);
+  expect(bare.machine.run()).toEqual({ kind: 'reset' });
+});
+
+test('the test device raises an interrupt line', async () => {
+  await bare.code(`${PIC} sti; movw $0x2004, %dx; movb $1, %al; outb %al, %dx; nop; nop`);
+  expect(bare.stoppedIn()).toBe(SERIAL_VECTOR);
+});
+
 test('a snapshot holds the board', async () => {
   await bare.code(`${PIC}${PIT} sti; hlt`);
   bare.machine.run({ budget: 20 });

@@ -118,6 +118,22 @@ describe("a pc's four", () => {
     expect(counters.value(0)).toBe(10n);
   });
 
+  test('and three of one event each, which one register switches on', () => {
+    const counters = four();
+    expect(leafA('pc').edx).toBe(3 | (48 << 5));
+    expect(counters.setFixedControl(0x4n)).toBe(false); // "any thread" is of version 3
+    expect(counters.setFixedControl(0x1000n)).toBe(false); // there is no fourth
+    counters.setGlobalControl(0x5_0000_0000n);
+    counters.setFixedControl(0xb3bn); // all three, the first and the last interrupt
+    for (const index of [4, 5, 6]) counters.setFullValue(index, (1n << 48n) - BigInt(index));
+    expect(counters.deadline).toBe(4);
+    expect(counters.advance(4)).toBe(true);
+    expect(counters.status).toBe(0x1_0000_0000n);
+    expect(counters.value(5)).toBe((1n << 48n) - 5n); // its global bit is clear
+    expect(counters.acknowledge(0x1_0000_0000n)).toBe(true);
+    expect(counters.advance(6)).toBe(true);
+    expect(counters.status).toBe(0x4_0000_0000n);
+  });
   test('are captured and reinstated, the next overflow with them', () => {
     const counters = four();
     counters.setValue(2, 0xffff_fff0n);
@@ -170,11 +186,11 @@ describe('a pc through its guest', () => {
     ['a select with AnyThread, of version 3', MSR.PERFEVTSEL0, 0x20_0000n],
     ['a count of more than 48 bits', MSR.A_PMC0, 1n << 48n],
     ['a global bit of a fifth counter', MSR.PERF_GLOBAL_CTRL, 0x10n],
-    ['a global bit of a fixed counter', MSR.PERF_GLOBAL_CTRL, 1n << 32n],
+    ['a global bit of a fourth fixed counter', MSR.PERF_GLOBAL_CTRL, 1n << 35n],
     ['a status that is not there', MSR.PERF_GLOBAL_OVF_CTRL, 0x10n],
     ['branch records', MSR.DEBUGCTL, 1n],
     ['the capabilities, which are read-only', MSR.PERF_CAPABILITIES, 0x2000n],
-    ['the control of fixed counters', 0x38d, 0n],
+    ['a fourth fixed counter in their control', MSR.FIXED_CTR_CTRL, 0x1000n],
   ])('%s is #GP', async (_name, msr, value) => {
     await bare.code(write(msr, value));
     expect(bare.stoppedIn()).toBe(13);
@@ -183,7 +199,7 @@ describe('a pc through its guest', () => {
   test.each([
     [3, 3],
     [4, 13],
-    [0x4000_0000, 13],
+    [0x4000_0003, 13],
   ])('RDPMC of counter %i ends in vector %i', async (counter, vector) => {
     await bare.code(`mov $${counter}, %ecx\nrdpmc\nint3`);
     expect(bare.stoppedIn()).toBe(vector);

@@ -3,61 +3,67 @@
  * 8259s alone, with local APIC, with ACPI and the I/O APIC, on one CPU and more.
  */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { LIBRARY_VARIABLE } from '../../emu/engine/library.js';
-import { type Ended, Scratch, unwindlab } from '../system/run.js';
+import { Scratch } from '../system/run.js';
+import { guest, type Pc, typeAt } from './boot.js';
 
-const GUESTS = resolve('build/guests');
-const guest = (name: string): string => resolve(GUESTS, name);
-const LIMIT = 600_000;
 const KERNELS = { PVH: guest('vmlinux'), bzImage: guest('vmlinuz') } as const;
 
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
 
-interface Way {
+interface Way extends Pick<Pc, 'append' | 'cpus'> {
   readonly kernel?: keyof typeof KERNELS;
-  readonly append?: string;
-  readonly cpus?: number;
   /** The command that ends the machine. */
   readonly off?: string;
+  /** What the kernel says of devices that it finds. */
+  readonly finds?: readonly RegExp[];
 }
 
-function boot({ kernel = 'PVH', append = '', cpus = 1, off = 'poweroff -f' }: Way): Promise<Ended> {
-  const typed = [
-    'uname -r',
-    'nproc',
-    'cat /proc/interrupts',
-    'for i in 1 2 3; do echo n$i; done',
-    'ls /',
+const TYPED = [
+  'uname -r',
+  'nproc',
+  'cat /proc/interrupts',
+  'cat /sys/devices/system/clocksource/clocksource0/available_clocksource',
+  'for i in 1 2 3; do echo n$i; done',
+  'ls /',
+];
+
+/** What needs the local APIC, and what needs ACPI's tables. */
+const APIC_FINDS = [
+  /generic architected perfmon, full-width counters/,
+  /NMI watchdog: Enabled/,
+  /x86\/PAT: Configuration \[0-7\]: WB {2}WC/,
+];
+const ACPI_FINDS = [
+  ...APIC_FINDS,
+  /TSC deadline timer available/,
+  /hpet0: at MMIO 0xfed00000, IRQs 2, 8, 0/,
+  /ACPI: PM-Timer IO Port: 0x608/,
+  /^tsc hpet acpi_pm $/m,
+];
+
+const boot = ({ kernel = 'PVH', off = 'poweroff -f', ...way }: Way) =>
+  typeAt(scratch, { ...way, kernel: KERNELS[kernel], initrd: guest('initrd.gz'), ram: '512M' }, [
+    ...TYPED,
     off,
-  ];
-  const input = { file: scratch.write('typed', `${typed.join('\n')}\n`) };
-  const machine = ['--machine', 'pc', '--ram', '512M', '--cpus', `${cpus}`, '--turn', '20000'];
-  const files = ['--initrd', guest('initrd.gz'), '--append', `console=ttyS0 ${append}`, KERNELS[kernel]];
-  return unwindlab(['boot', ...machine, ...files], {
-    input,
-    limit: LIMIT,
-    env: { ...process.env, [LIBRARY_VARIABLE]: guest('libunicorn.so.2') },
-  });
-}
+  ]);
 
 describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: make guests)', () => {
   test.each<[name: string, way: Way, irqs: RegExp]>([
     ['by PVH, with the 8259s and the 8254 alone', { append: 'noapic nolapic acpi=off', off: 'off' }, /^ +0: +\d+ +XT-PIC +timer$/m],
-    ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off' }, /^ +4: +\d+ +XT-PIC +ttyS0$/m],
-    ['by PVH, with ACPI', {}, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
-    ['as bzImage, with ACPI', { kernel: 'bzImage' }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
-    ['by PVH, on 2 CPUs', { cpus: 2 }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
-    ['by PVH, on 4 CPUs', { cpus: 4 }, /^LOC:( +[1-9]\d*){4} /m],
+    ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off', finds: APIC_FINDS }, /^ +4: +\d+ +XT-PIC +ttyS0$/m],
+    ['by PVH, with ACPI', { finds: ACPI_FINDS }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
+    ['as bzImage, with ACPI', { kernel: 'bzImage', finds: ACPI_FINDS }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
+    ['by PVH, on 2 CPUs', { cpus: 2, finds: ACPI_FINDS }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
+    ['by PVH, on 4 CPUs', { cpus: 4, finds: ACPI_FINDS }, /^LOC:( +[1-9]\d*){4} /m],
   ])('%s', async (_name, way, irqs) => {
-    const { stdout, stderr, status } = await boot(way);
-    const printed = stdout.replaceAll('\r', '');
+    const { stdout: printed, stderr, status } = await boot(way);
     expect(printed).toMatch(/^6\.\d+\.\d+-\d+-cloud-amd64$/m);
     expect(printed).toMatch(new RegExp(`^${way.cpus ?? 1}$`, 'm'));
     expect(printed).toMatch(irqs);
     expect(printed).toContain('\nn1\nn2\nn3\n');
+    for (const line of way.finds ?? []) expect(printed).toMatch(line);
     expect(printed).toMatch(/^bin +dev +init +proc +root +sys$/m);
     if (way.cpus !== undefined) expect(printed).toContain(`Brought up 1 node, ${way.cpus} CPUs`);
     expect(printed).not.toMatch(/BUG:|WARNING:|Oops|unchecked MSR|TSC warp/);

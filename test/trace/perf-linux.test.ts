@@ -1,11 +1,10 @@
 /** Our reader and writers against a recording of Linux 7.2 and what perf 7.2 printed of it. */
 import { describe, expect, test } from 'vitest';
 import { splitChain } from '../../src/trace/callchain.js';
-import { Maps, type SymbolSource } from '../../src/trace/maps.js';
-import { byTime, eventOf, readPerfData } from '../../src/trace/perf-data.js';
-import { perfScript } from '../../src/trace/perf-script.js';
-import { type SampleStitcher, stacks } from '../../src/trace/stacks.js';
+import { byTime, readPerfData } from '../../src/trace/perf-data.js';
+import type { SampleStitcher } from '../../src/trace/stacks.js';
 import { stitchAsPerf, stitchComplete } from '../../src/unwind/stitch.js';
+import { printedAsPerf } from './as-perf.js';
 import { recorded, recordedText } from './recorded.js';
 
 const data = readPerfData(recorded('p1.data'));
@@ -13,23 +12,7 @@ const records = byTime(data.records);
 const merged = recordedText('perf-script-merged.txt');
 const apart = recordedText('perf-script-no-merge.txt');
 
-/** Only the names are taken from the recorded text: which address has which symbol. */
-const names = new Map(
-  [...(merged + apart).matchAll(/^\t *([0-9a-f]+) (\S+)\+0x([0-9a-f]+) /gm)].map(([, ip, name, offset]) => [
-    BigInt(`0x${ip}`),
-    { name: name!, offset: BigInt(`0x${offset}`) },
-  ]),
-);
-const symbols: SymbolSource = { resolve: (address) => names.get(address) };
-
-function print(stitcher?: SampleStitcher): string {
-  const options = {
-    maps: new Maps({ kernel: symbols, symbolsOf: () => symbols }),
-    eventName: (sample: { id?: bigint }) => eventOf(data, sample).name,
-    ...(stitcher && { stitcher }),
-  };
-  return [...stacks(records, options)].map((event) => perfScript(event)).join('');
-}
+const print = (stitcher?: SampleStitcher): string => printedAsPerf(data, merged + apart, stitcher);
 
 test('perf script, to the byte', () => {
   expect(print(stitchAsPerf())).toBe(merged);
