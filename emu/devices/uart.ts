@@ -7,6 +7,12 @@
  */
 import type { PortDevice } from './ports.js';
 
+/**
+ * A guest that looks at the line status so often, and does nothing else with the port, waits for input. Drivers that start up look a
+ * few times at most; not all guests that poll set "request to send" (memtest86+).
+ */
+const POLLS = 16;
+
 /** The first port of a PC's first serial port. */
 export const COM1 = 0x3f8;
 
@@ -32,7 +38,7 @@ const MODEM_CONTROL = { dtr: 0x01, rts: 0x02, out1: 0x04, out2: 0x08, loopback: 
 export interface UartWiring {
   /** The interrupt output, through the gate that OUT2 is on a PC (IBM PC/AT Technical Reference, "Serial/Parallel Adapter"). */
   readonly interrupt?: (level: boolean) => void;
-  /** Whoever sends to it waits for "request to send", so that nothing falls to a driver that empties the receiver while it starts. */
+  /** Whoever sends to it waits for "request to send" or a guest that polls, so that nothing falls to a driver that empties the receiver while it starts. */
   readonly waitsForRts?: boolean;
 }
 
@@ -42,6 +48,7 @@ export interface UartState {
   readonly input: readonly number[];
   /** The interrupt "holding register empty" stands until it is read or a byte is written. */
   readonly emptied: boolean;
+  readonly polls: number;
 }
 
 export class Uart implements PortDevice {
@@ -54,6 +61,8 @@ export class Uart implements PortDevice {
   /** How many bytes of the input the guest has read. */
   #taken = 0;
   #emptied = false;
+  /** Looks at the line status since anything else; POLLS for good. */
+  #polls = 0;
   readonly #wiring: UartWiring;
 
   constructor(firstPort: number, transmit: (byte: number) => void, wiring: UartWiring = {}) {
@@ -70,8 +79,12 @@ export class Uart implements PortDevice {
 
   get #dataReady(): boolean {
     if (this.#taken === this.#input.length) return false;
-    const control = this.#registers[REGISTER.modemControl]!;
-    return !this.#wiring.waitsForRts || (control & (MODEM_CONTROL.rts | MODEM_CONTROL.loopback)) !== 0;
+    if (!this.#wiring.waitsForRts || this.#polls === POLLS) return true;
+    return (this.#registers[REGISTER.modemControl]! & (MODEM_CONTROL.rts | MODEM_CONTROL.loopback)) !== 0;
+  }
+
+  #countPoll(offset: number): void {
+    if (this.#polls < POLLS) this.#polls = offset === REGISTER.lineStatus ? this.#polls + 1 : 0;
   }
 
   /** The most urgent interrupt that is enabled and stands. */
@@ -104,6 +117,7 @@ export class Uart implements PortDevice {
   }
 
   read(offset: number): number {
+    this.#countPoll(offset);
     const value = this.#read(offset);
     if (offset <= REGISTER.fifoControl) this.#signal();
     return value;
@@ -145,6 +159,7 @@ export class Uart implements PortDevice {
   }
 
   write(offset: number, value: number): void {
+    this.#countPoll(offset);
     this.#write(offset, value);
     this.#signal();
   }
@@ -174,6 +189,7 @@ export class Uart implements PortDevice {
       divisor: [...this.#divisor],
       input: this.#input.slice(this.#taken),
       emptied: this.#emptied,
+      polls: this.#polls,
     };
   }
   reinstate(state: UartState): void {
@@ -182,5 +198,6 @@ export class Uart implements PortDevice {
     this.#input = [...state.input];
     this.#taken = 0;
     this.#emptied = state.emptied;
+    this.#polls = state.polls;
   }
 }

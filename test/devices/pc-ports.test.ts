@@ -139,6 +139,25 @@ describe("the 16550's interrupts (PC16550D, table III)", () => {
     uart.write(4, 0x0a);
     expect([uart.read(5) & 1, uart.read(0)]).toEqual([1, 1]);
   });
+  test('or for a guest that looks for it over and over and does nothing else', () => {
+    const { uart } = bench();
+    uart.write(4, 0x08);
+    uart.receive(Uint8Array.of(1));
+    const looks = (times: number): number =>
+      Array.from({ length: times }, () => uart.read(5) & 1).reduce((seen, bit) => seen + bit);
+    for (let sent = 0; sent < 100; sent++) {
+      expect(looks(3)).toBe(0); // this one waits for the transmitter
+      uart.write(0, 0x41);
+    }
+    expect(looks(15)).toBe(0);
+    const before = uart.capture();
+    expect(looks(1)).toBe(1);
+    expect(uart.read(0)).toBe(1);
+    uart.receive(Uint8Array.of(2));
+    expect([uart.read(5) & 1, uart.read(0)]).toEqual([1, 2]);
+    uart.reinstate(before);
+    expect([uart.read(0), looks(16)]).toEqual([0, 1]);
+  });
   test.each([
     [0x11, 0x20],
     [0x12, 0x10],
