@@ -20,12 +20,15 @@ export type DeviceSwitches = { readonly [Name in DeviceName]?: boolean };
 const defaultsOf = (kind: MachineKind): DeviceSwitches => OPTIONAL[kind];
 const canHave = (kind: MachineKind, name: string): name is DeviceName => Object.hasOwn(OPTIONAL[kind], name);
 
+/** The names of all devices that a machine can have or do without. */
+export const possibleDevices = (kind: MachineKind): readonly string[] => Object.keys(OPTIONAL[kind]);
+
 /** In one sentence, why a machine cannot have one of these devices; undefined where it can have all. */
 export function deviceProblem(kind: MachineKind, names: Iterable<string>): string | undefined {
   for (const name of names) {
     if (canHave(kind, name)) continue;
     const hint = canHave('pc', name) ? ', which only a pc has' : '';
-    return `expected a device that a ${kind} can have (${Object.keys(OPTIONAL[kind]).join(', ')}), found ${JSON.stringify(name)}${hint}`;
+    return `expected a device that a ${kind} can have (${possibleDevices(kind).join(', ')}), found ${JSON.stringify(name)}${hint}`;
   }
   return undefined;
 }
@@ -38,12 +41,10 @@ export function devicesOf(kind: MachineKind, switches: DeviceSwitches = {}): Rea
   return new Set(all.filter(([, isThere]) => isThere).map(([name]) => name));
 }
 
-/** Those of the switches that change the machine, in the order of its devices. */
-export function changedDevices(kind: MachineKind, switches: DeviceSwitches = {}): DeviceSwitches {
-  const defaults = Object.entries(defaultsOf(kind)) as [DeviceName, boolean][];
-  return Object.fromEntries(
-    defaults
-      .map(([name, isThere]) => [name, switches[name] ?? isThere] as const)
-      .filter(([name, isThere]) => isThere !== defaultsOf(kind)[name]),
-  );
+/** Those of the switches that change the machine, in the order of its devices; undefined: none does. */
+export function changedDevices(kind: MachineKind, switches: DeviceSwitches = {}): DeviceSwitches | undefined {
+  const changed = (Object.entries(defaultsOf(kind)) as [DeviceName, boolean][])
+    .filter(([name, isThere]) => (switches[name] ?? isThere) !== isThere)
+    .map(([name, isThere]) => [name, !isThere]);
+  return changed.length === 0 ? undefined : Object.fromEntries(changed);
 }
