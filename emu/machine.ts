@@ -19,14 +19,12 @@ import { Vcpu, type VcpuSnapshot, type VcpuStop } from './cpu/vcpu.js';
 import { RSDP_ADDRESS } from './devices/acpi-tables.js';
 import { APIC_DEFAULT_BASE } from './devices/apic-base.js';
 import type { Ipi } from './devices/apic-command.js';
-import { HPET_BASE, HPET_WINDOW } from './devices/hpet.js';
 import { deliverInterrupt } from './devices/interrupt-bus.js';
-import { IOAPIC_BASE, IOAPIC_WINDOW } from './devices/ioapic.js';
 import { APIC_WINDOW, LocalApic } from './devices/local-apic.js';
-import { LINE, PcBoard, type PcState, type PcWires } from './devices/pc-board.js';
-import { FLOATING, PortBus } from './devices/ports.js';
-import { MICROVM_POWER, PC_POWER, type PowerEvent, powerDevices } from './devices/power.js';
-import { COM1, Uart, type UartState, type UartWiring } from './devices/uart.js';
+import { type DeviceName, devicesOf } from './devices/optional.js';
+import { FLOATING } from './devices/ports.js';
+import type { PowerEvent } from './devices/power.js';
+import { Surroundings, type SurroundingsState } from './devices/surroundings.js';
 import { Engine } from './engine/engine.js';
 import { HostMemory, PAGE_SIZE } from './engine/host-memory.js';
 import { ipiWord, portWord } from './event-words.js';
@@ -37,6 +35,7 @@ import {
   type AccessHandler,
   type BreakpointHandler,
   DEFAULT_BUDGET,
+  DEFAULT_KIND,
   DEFAULT_RAM,
   DEFAULT_TURN,
   type Injection,
@@ -44,6 +43,7 @@ import {
   MAX_CPUS,
   MAX_RAM,
   MAX_TURN,
+  type MachineKind,
   type MachineOptions,
   MIN_RAM,
   type Outcome,
@@ -63,8 +63,7 @@ const NAMELESS = { symbols: [], sections: [] };
 export interface MachineSnapshot {
   readonly ram: RamSnapshot;
   readonly cpus: readonly VcpuSnapshot[];
-  readonly uart: UartState;
-  readonly board: PcState | undefined;
+  readonly around: SurroundingsState;
   readonly events: ReturnType<EventBus['capture']>;
   readonly cursor: number;
   readonly turnEnd: number;
@@ -78,9 +77,9 @@ export class Machine {
   readonly events = new EventBus();
   readonly #ram: HostMemory;
   readonly #engine: Engine;
-  readonly #uart: Uart;
-  readonly #board: PcBoard | undefined;
-  readonly #ports: PortBus;
+  /** The optional ones that it has. */
+  readonly #devices: ReadonlySet<DeviceName>;
+  readonly #around: Surroundings;
   readonly #snapshots: SnapshotStore;
   readonly #watchers = new Watchers();
   readonly #turn: number;
@@ -100,9 +99,9 @@ export class Machine {
   /** The snapshot that translated code is known to agree with. */
   #settled: RamSnapshot | undefined;
 
-  /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range. */
+  /** @throws EngineError when there is no usable libunicorn; RangeError for a size or count out of range, and for a device that such a machine cannot have. */
   constructor(options: MachineOptions = {}) {
-    const { kind = 'microvm', cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
+    const { kind = DEFAULT_KIND, cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN } = options;
     const { freeRunning = false } = options;
     this.freeRunning = freeRunning;
     expectWhole('cpus', cpus, 1, MAX_CPUS);
@@ -110,6 +109,7 @@ export class Machine {
     expectWhole('turn', turn, 1, MAX_TURN);
     if (ram % PAGE_SIZE !== 0)
       throw new RangeError(`expected ram to be a multiple of ${PAGE_SIZE}, found ${ram}`);
+    this.#devices = devicesOf(kind, options.devices);
     this.#ram = new HostMemory(ram);
     this.memory = new GuestMemory(this.#ram);
     this.#snapshots = new SnapshotStore(this.#ram);
@@ -122,11 +122,11 @@ export class Machine {
         cpuid: () => this.#active.cpuid(),
         portIn: (port, size) =>
           this.#active.mayAccessPort(port, size)
-            ? this.#port('in', port, size, this.#ports.read(port, size))
+            ? this.#port('in', port, size, this.#around.ports.read(port, size))
             : FLOATING,
         portOut: (port, size, value) => {
           if (!this.#active.mayAccessPort(port, size)) return;
-          this.#ports.write(port, size, this.#port('out', port, size, value));
+          this.#around.ports.write(port, size, this.#port('out', port, size, value));
         },
         breakpoint: (address) => this.#watchers.atBreakpoint(this.#active, address),
         userCode: () => this.#watchers.atUserCode(this.#active),
@@ -147,23 +147,13 @@ export class Machine {
         send: (ipi: Ipi) => this.#send(cpu, ipi),
         raiseNmi: () => cpu.raiseNmi(),
         changed: () => cpu.changed(),
-        endOfInterrupt: (vector: number) => this.#board?.ioApic.endOfInterrupt(vector),
+        endOfInterrupt: (vector: number) => this.#around.board?.ioApic.endOfInterrupt(vector),
       };
       cpu.apic = new LocalApic(index, wires, model.apic);
       return cpu;
     });
     this.#active = this.cpus[0]!;
-    const print = options.console ?? (() => {});
-    const report = (event: PowerEvent): void => this.#powerEvent(event);
-    const board = kind === 'pc' ? this.#newBoard(print) : undefined;
-    this.#board = board;
-    this.#uart = board === undefined ? new Uart(COM1, print) : new Uart(COM1, print, uartWiring(board));
-    this.#ports = new PortBus(
-      board === undefined
-        ? [this.#uart, ...powerDevices(report, MICROVM_POWER)]
-        : // The reset control register is a byte in the middle of PCI's address register, which is a double word.
-          [this.#uart, ...powerDevices(report, PC_POWER), ...board.devices],
-    );
+    this.#around = this.#newSurroundings(kind, options.console ?? (() => {}));
     this.#engine.mapMmio(APIC_DEFAULT_BASE, APIC_WINDOW, {
       read: (offset) => this.#active.apic.read(offset),
       write: (offset, _size, value) => this.#active.apic.write(offset, value),
@@ -172,30 +162,26 @@ export class Machine {
     this.#turnEnd = this.#turn;
   }
 
-  #newBoard(print: (byte: number) => void): PcBoard {
+  #newSurroundings(kind: MachineKind, print: (byte: number) => void): Surroundings {
     const first = this.cpus[0]!;
-    const facts = { ram: this.#ram.size, cpus: this.cpus.length, memoryMap: memoryMap(this.#ram.size) };
-    const wires: PcWires = {
+    const around = new Surroundings(kind, this.#devices, {
+      facts: { ram: this.#ram.size, cpus: this.cpus.length, memoryMap: memoryMap(this.#ram.size) },
       now: () => this.#active.now,
       changed: () => first.changed(),
       deliver: (interrupt) => deliverInterrupt(this.cpus, interrupt),
       lint0: (level) => first.apic.setPin(0, level),
-      powerOff: () => this.#powerEvent({ kind: 'poweroff' }),
-      reset: () => this.#powerEvent({ kind: 'reset' }),
-      debug: print,
-    };
-    const board = new PcBoard(wires, facts);
-    this.#engine.mapMmio(HPET_BASE, HPET_WINDOW, {
-      read: (offset) => board.hpet.read(offset),
-      write: (offset, _size, value) => board.hpet.write(offset, value),
+      print,
+      power: (event) => this.#powerEvent(event),
     });
-    this.#engine.mapMmio(IOAPIC_BASE, IOAPIC_WINDOW, {
-      read: (offset) => board.ioApic.read(offset),
-      write: (offset, _size, value) => board.ioApic.write(offset, value),
-    });
-    first.board = board;
+    for (const { address, size, device } of around.windows)
+      this.#engine.mapMmio(address, size, {
+        read: (offset) => device.read(offset),
+        write: (offset, _size, value) => device.write(offset, value),
+      });
+    if (around.board === undefined) return around;
+    first.board = around.board;
     first.apic.enterVirtualWireMode();
-    return board;
+    return around;
   }
 
   /** The names of the loaded image. @throws Error when none is loaded. */
@@ -222,9 +208,10 @@ export class Machine {
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
-    if (this.#board !== undefined) this.#engine.expectRecent('a pc, whose guests change their own code');
+    if (this.#around.board !== undefined)
+      this.#engine.expectRecent('a pc, whose guests change their own code');
     if (this.freeRunning) this.#engine.expectRecent('a free-running guest');
-    const rsdp = this.#board === undefined ? undefined : RSDP_ADDRESS;
+    const rsdp = this.#around.board === undefined ? undefined : RSDP_ADDRESS;
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };
     const { format, plan } = planBoot(image, options.format, request);
@@ -232,7 +219,7 @@ export class Machine {
     const { symbols = () => new SymbolTable(elf) } = options;
     this.#findSymbols = elf.symbols.length > 0 ? () => new SymbolTable(elf) : symbols;
     this.#symbols = undefined;
-    const found = this.#board === undefined ? [] : firmware(this.cpus.length);
+    const found = this.#around.board === undefined ? [] : firmware(this.cpus.length, this.#devices);
     for (const { address, bytes } of [...found, ...plan.pieces]) this.memory.writePhysical(address, bytes);
     this.#engine.flushCode();
     const first = this.cpus[0]!;
@@ -243,7 +230,7 @@ export class Machine {
 
   /** Bytes that arrive on the first serial port. */
   input(bytes: Uint8Array): void {
-    this.#uart.receive(bytes);
+    this.#around.uart.receive(bytes);
   }
 
   /** Runs until the guest ends, `until` is reached, or `budget` instructions (default 10^10) have been executed. */
@@ -285,7 +272,7 @@ export class Machine {
       if (spent > 0) this.#idleRounds = 0;
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
-      const slept = this.#board === undefined ? this.#nextTurn() : this.#nextSerialTurn();
+      const slept = this.#around.board === undefined ? this.#nextTurn() : this.#nextSerialTurn();
       if (slept === undefined) return { kind: 'hang' };
       if (slept > 0 && asleep?.(slept)) return { kind: 'stopped' };
     }
@@ -434,8 +421,7 @@ export class Machine {
     return {
       ram,
       cpus: this.cpus.map((cpu) => cpu.capture()),
-      uart: this.#uart.capture(),
-      board: this.#board?.capture(),
+      around: this.#around.capture(),
       events: this.events.capture(),
       cursor: this.#cursor,
       turnEnd: this.#turnEnd,
@@ -452,8 +438,7 @@ export class Machine {
     if (codeChanged) this.#engine.flushCode();
     else this.#engine.recentCodePages.clear();
     this.#settled = snapshot.ram;
-    this.#uart.reinstate(snapshot.uart);
-    if (snapshot.board !== undefined) this.#board?.reinstate(snapshot.board);
+    this.#around.reinstate(snapshot.around);
     this.events.reinstate(snapshot.events);
     this.#cursor = snapshot.cursor;
     this.#turnEnd = snapshot.turnEnd;
@@ -510,11 +495,6 @@ export class Machine {
     return physical < this.memory.size ? physical : -1;
   }
 }
-
-const uartWiring = (board: PcBoard): UartWiring => ({
-  interrupt: (level) => board.setLine(LINE.serial, level),
-  waitsForRts: true,
-});
 
 function expectWhole(name: string, value: number, from: number, to: number): void {
   if (Number.isInteger(value) && value >= from && value <= to) return;

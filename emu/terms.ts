@@ -3,6 +3,7 @@ import type { FormatName } from './boot/formats.js';
 import type { BootFile, BootModule } from './boot/plan.js';
 import type { SymbolTable } from './boot/symbols.js';
 import type { Vcpu } from './cpu/vcpu.js';
+import type { DeviceSwitches } from './devices/optional.js';
 import type { PowerEvent } from './devices/power.js';
 import type { MemoryAccess } from './engine/client.js';
 import type { EventKind, MachineEvent } from './events.js';
@@ -20,10 +21,13 @@ export const DEFAULT_BUDGET = 10_000_000_000;
 /** What stands around the CPUs: a serial port and the ways to power off, or all that a PC has (`docs/devices.md`). */
 export const MACHINE_KINDS = ['microvm', 'pc'] as const;
 export type MachineKind = (typeof MACHINE_KINDS)[number];
+export const DEFAULT_KIND: MachineKind = 'microvm';
 
 export interface MachineOptions {
   /** Default: microvm. */
   readonly kind?: MachineKind;
+  /** Devices that are to be there or not, such as `{ hpet: false }`; default: those that the kind of machine has by itself. */
+  readonly devices?: DeviceSwitches;
   /** 1 to 8; default 1. */
   readonly cpus?: number;
   /** Bytes of RAM, a multiple of 4 KiB; default 64 MiB. */

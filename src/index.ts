@@ -19,6 +19,7 @@ export type { BootFile, BootModule } from '../emu/boot/plan.js';
 export { type Resolved, SymbolTable } from '../emu/boot/symbols.js';
 export { EXCEPTIONS, MSR, RFLAGS, VECTOR } from '../emu/cpu/architecture.js';
 export type { Vcpu } from '../emu/cpu/vcpu.js';
+export type { DeviceName, DeviceSwitches } from '../emu/devices/optional.js';
 export { GPR, type Gpr } from '../emu/engine/cpu-state.js';
 export { EngineError } from '../emu/engine/library.js';
 export type { EventBus, EventKind, MachineEvent } from '../emu/events.js';

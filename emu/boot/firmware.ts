@@ -6,6 +6,7 @@
  * carry flag that there is none, and goes by what its loader has told it.
  */
 import { acpiTables, RSDP_ADDRESS } from '../devices/acpi-tables.js';
+import type { DeviceName } from '../devices/optional.js';
 import { COM1 } from '../devices/uart.js';
 import { phys } from '../memory/address.js';
 import { LOW_MEMORY_END } from './placement.js';
@@ -56,11 +57,11 @@ function biosData(): Buffer {
   return bytes;
 }
 
-/** @param cpus of the machine */
-export const firmware = (cpus: number): Piece[] => [
+/** @param devices that the machine has, of the optional ones */
+export const firmware = (cpus: number, devices: ReadonlySet<DeviceName>): Piece[] => [
   { address: phys(0), bytes: vectors() },
   { address: phys(BIOS_DATA.start), bytes: biosData() },
   { address: phys(LOW_MEMORY_END), bytes: Buffer.of(EXTENDED_DATA_KIB) },
-  { address: phys(RSDP_ADDRESS), bytes: acpiTables(cpus) },
+  { address: phys(RSDP_ADDRESS), bytes: acpiTables(cpus, devices) },
   { address: phys((ROM_SEGMENT << 4) + UNUSED), bytes: Buffer.concat([UNUSED_CODE, NO_SERVICE_CODE]) },
 ];

@@ -1,6 +1,6 @@
 /**
  * The ACPI tables of the PC (ACPI 6.5, chapter 5 "ACPI Software Programming Model"): RSDP, RSDT and XSDT, FADT with FACS and DSDT,
- * the MADT that names the CPUs and the I/O APIC, and the HPET's. They lie where firmware has them, below 1 MiB, where guests search for the
+ * the MADT that names the CPUs and the I/O APIC, and the HPET's where there is one. They lie where firmware has them, below 1 MiB, where guests search for the
  * RSDP on 16-byte boundaries (5.2.5.1).
  */
 import {
@@ -29,6 +29,7 @@ import { FW_CFG_PORTS } from './fw-cfg.js';
 import { HPET_BASE, HPET_ID } from './hpet.js';
 import { IOAPIC_BASE } from './ioapic.js';
 import { KEYBOARD_PORTS } from './keyboard-controller.js';
+import type { DeviceName } from './optional.js';
 import { HARD_RESET, RESET_CONTROL } from './power.js';
 
 /** Where the RSDP lies; the other tables follow it. */
@@ -42,8 +43,10 @@ export const TIMER_INPUT = 2;
 const SIZE = { rsdp: 36, header: 36, facs: 64, fadt: 276 } as const;
 const OEM = 'UNWLAB';
 
-/** FADT: there are ISA devices, a keyboard controller, no screen, a CMOS clock (IAPC_BOOT_ARCH, table 5.11). */
-const BOOT_ARCHITECTURE = (1 << 0) | (1 << 1) | (1 << 2);
+/** FADT: there are ISA devices, a keyboard controller, no screen, no CMOS clock (IAPC_BOOT_ARCH, table 5.11). */
+const BOOT_ARCHITECTURE = { isa: 1 << 0, keyboard: 1 << 1, noScreen: 1 << 2, noClock: 1 << 5 } as const;
+/** Where the clock's memory has the century. */
+const CENTURY = 0x32;
 /** FADT flags (table 5.10): WBINVD works, C1 works, no fixed power button, no fixed sleep button, no fixed RTC wake-up, a reset register. */
 const FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 10);
 
@@ -67,20 +70,30 @@ function table(signature: string, revision: number, body: Buffer): Buffer {
   return bytes;
 }
 
-/** Power-off is sleep type 0; the bus with its bridge; what is at fixed ports, with its lines. */
-function dsdt(): Buffer {
+/** The bus with its bridge; what is at fixed ports, with its lines; and that of it which a machine can do without. */
+const FIXED = [
+  device('PCI0', name('_HID', eisaId('PNP0A03')), name('_CRS', resources(buses(0), ports(0xcf8, 8)))),
+  device('COM1', name('_HID', eisaId('PNP0501')), name('_UID', integer(1)), name('_CRS', resources(ports(0x3f8, 8), irq(4)))),
+]; // biome-ignore format: a device to a line
+const OPTIONAL = [
+  ['i8042', device('KBD', name('_HID', eisaId('PNP0303')), name('_CRS', resources(ports(KEYBOARD_PORTS.data, 1), ports(KEYBOARD_PORTS.command, 1), irq(KEYBOARD_LINE))))],
+  ['fw_cfg', device('FWCF', name('_HID', text('QEMU0002')), name('_STA', integer(0x0b)), name('_CRS', resources(ports(FW_CFG_PORTS.first, FW_CFG_PORTS.count))))],
+  ['rtc', device('RTC', name('_HID', eisaId('PNP0B00')), name('_CRS', resources(ports(0x70, 2), irq(8))))],
+] as const satisfies readonly (readonly [DeviceName, readonly number[]])[]; // biome-ignore format: a device to a line
+
+/** Power-off is sleep type 0. */
+function dsdt(devices: ReadonlySet<DeviceName>): Buffer {
+  const optional = OPTIONAL.filter(([needed]) => devices.has(needed)).map(([, aml]) => aml);
   const aml = [
     name('_S5', packageOf(integer(0), integer(0), integer(0), integer(0))),
-    scope(
-      '_SB',
-      device('PCI0', name('_HID', eisaId('PNP0A03')), name('_CRS', resources(buses(0), ports(0xcf8, 8)))),
-      device('COM1', name('_HID', eisaId('PNP0501')), name('_UID', integer(1)), name('_CRS', resources(ports(0x3f8, 8), irq(4)))),
-      device('KBD', name('_HID', eisaId('PNP0303')), name('_CRS', resources(ports(KEYBOARD_PORTS.data, 1), ports(KEYBOARD_PORTS.command, 1), irq(KEYBOARD_LINE)))),
-      device('FWCF', name('_HID', text('QEMU0002')), name('_STA', integer(0x0b)), name('_CRS', resources(ports(FW_CFG_PORTS.first, FW_CFG_PORTS.count)))),
-      device('RTC', name('_HID', eisaId('PNP0B00')), name('_CRS', resources(ports(0x70, 2), irq(8)))),
-    ),
-  ].flat(); // biome-ignore format: a device to a line
+    scope('_SB', ...FIXED, ...optional),
+  ].flat();
   return table('DSDT', 2, Buffer.from(aml));
+}
+
+function bootArchitecture(devices: ReadonlySet<DeviceName>): number {
+  const { isa, keyboard, noScreen, noClock } = BOOT_ARCHITECTURE;
+  return isa | noScreen | (devices.has('i8042') ? keyboard : 0) | (devices.has('rtc') ? 0 : noClock);
 }
 
 function facs(): Buffer {
@@ -91,7 +104,7 @@ function facs(): Buffer {
   return bytes;
 }
 
-function fadt(facsAt: number, dsdtAt: number): Buffer {
+function fadt(facsAt: number, dsdtAt: number, devices: ReadonlySet<DeviceName>): Buffer {
   const whole = Buffer.alloc(SIZE.fadt);
   whole.writeUInt32LE(facsAt, 36);
   whole.writeUInt32LE(dsdtAt, 40);
@@ -102,8 +115,8 @@ function fadt(facsAt: number, dsdtAt: number): Buffer {
   whole[88] = PM1_EVENT_LENGTH;
   whole[89] = PM1_CONTROL_LENGTH;
   whole[91] = PM_TIMER_LENGTH;
-  whole[108] = 0x32; // the century's byte in the clock's memory
-  whole.writeUInt16LE(BOOT_ARCHITECTURE, 109);
+  whole[108] = devices.has('rtc') ? CENTURY : 0;
+  whole.writeUInt16LE(bootArchitecture(devices), 109);
   whole.writeUInt32LE(FADT_FLAGS, 112);
   writePortBlock(whole, 116, RESET_CONTROL, 1);
   whole[128] = HARD_RESET;
@@ -167,8 +180,8 @@ function rsdp(rsdt: number, xsdt: number): Buffer {
   return bytes;
 }
 
-/** All tables as one block for `RSDP_ADDRESS`. */
-export function acpiTables(cpus: number): Buffer {
+/** All tables as one block for `RSDP_ADDRESS`; what is not there of the optional devices is in none of them. */
+export function acpiTables(cpus: number, devices: ReadonlySet<DeviceName>): Buffer {
   const parts: Buffer[] = [Buffer.alloc(FACS_ALIGNMENT)]; // the RSDP, when all is known
   let at = RSDP_ADDRESS + FACS_ALIGNMENT;
   const place = (bytes: Buffer): number => {
@@ -180,8 +193,9 @@ export function acpiTables(cpus: number): Buffer {
     return address;
   };
   const facsAt = place(facs());
-  const dsdtAt = place(dsdt());
-  const roots = [place(fadt(facsAt, dsdtAt)), place(madt(cpus)), place(hpet())];
+  const dsdtAt = place(dsdt(devices));
+  const tables = [fadt(facsAt, dsdtAt, devices), madt(cpus), ...(devices.has('hpet') ? [hpet()] : [])];
+  const roots = tables.map(place);
   const rsdt = place(pointers('RSDT', roots));
   rsdp(rsdt, place(pointers('XSDT', roots))).copy(parts[0]!);
   return Buffer.concat(parts);

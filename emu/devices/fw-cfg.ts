@@ -68,6 +68,7 @@ function directory(files: readonly (readonly [name: string, bytes: Buffer])[]): 
 }
 
 export class FwCfg implements PortDevice {
+  readonly devices: readonly PortDevice[] = [this];
   readonly firstPort = FW_CFG_PORTS.first;
   readonly ports = FW_CFG_PORTS.count;
   readonly #items: ReadonlyMap<number, Buffer>;

@@ -5,6 +5,7 @@
  * The idea: what the counter holds is a function of when it would have been zero, and a comparator that interrupts is an event in the
  * future; so nothing is done tick by tick.
  */
+import type { PortDevice } from './ports.js';
 
 export const HPET_BASE = 0xfed0_0000;
 export const HPET_WINDOW = 0x1000;
@@ -73,6 +74,8 @@ export interface HpetWires {
 }
 
 export class Hpet {
+  /** It has none: its registers are in memory. */
+  readonly devices: readonly PortDevice[] = [];
   readonly #wires: HpetWires;
   #config = 0;
   /** Bit by comparator: its level stands. */

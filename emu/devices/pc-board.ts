@@ -1,21 +1,20 @@
-/** What a PC has around its CPUs, wired together: interrupt controllers, timers, clock, keyboard controller, PCI, ACPI, what tells of the machine. */
+/** What a PC has around its CPUs, wired together: interrupt controllers, timers, PCI, ACPI, and the devices of `optional.ts` that it is to have. */
 import { AcpiPm, type PmState } from './acpi-pm.js';
 import { SCI_LINE, TIMER_INPUT } from './acpi-tables.js';
-import { FwCfg, type FwCfgFacts, type FwCfgState } from './fw-cfg.js';
-import { Hpet, type HpetState } from './hpet.js';
-import { IoApic, type IoApicState, type IoInterrupt } from './ioapic.js';
-import { KeyboardController, type KeyboardState } from './keyboard-controller.js';
+import { HPET_BASE, HPET_WINDOW, Hpet } from './hpet.js';
+import { IOAPIC_BASE, IOAPIC_WINDOW, IoApic, type IoApicState, type IoInterrupt } from './ioapic.js';
+import { KeyboardController } from './keyboard-controller.js';
+import type { DeviceName } from './optional.js';
+import { makeParts, type Part, SIMPLE_DEVICES, type SimpleWires } from './parts.js';
 import { PciConfiguration, type PciState } from './pci.js';
 import { type PicState, Pics } from './pic.js';
 import { Pit, type PitState } from './pit.js';
 import type { PortDevice } from './ports.js';
-import { Rtc, type RtcState } from './rtc.js';
-import { TestDevice, type TestDeviceState } from './test-device.js';
+import { Rtc } from './rtc.js';
 
 /** Interrupt lines of an ISA bus (IBM PC/AT Technical Reference). */
 export const LINE = { timer: 0, keyboard: 1, serial: 4, clock: 8 } as const;
 const ISA_LINES = 16;
-const DEBUG_CONSOLE = 0xe9;
 
 /** What a board does at its first CPU, beside that CPU's local APIC. */
 export interface Board {
@@ -28,7 +27,21 @@ export interface Board {
   acknowledge(): number;
 }
 
-export interface PcWires {
+/** What makes something happen by itself. */
+interface Timed {
+  /** When `advance` has something to do next, in nanoseconds. */
+  readonly deadline: number;
+  advance(now: number): void;
+}
+
+/** Registers in memory. */
+export interface MemoryWindow {
+  readonly address: number;
+  readonly size: number;
+  readonly device: { read(offset: number): number; write(offset: number, value: number): void };
+}
+
+export interface PcWires extends Omit<SimpleWires, 'setLine'> {
   /** The machine's time, in nanoseconds. */
   now(): number;
   /** `deadline` or `intr` has changed. */
@@ -39,84 +52,85 @@ export interface PcWires {
   deliver(interrupt: IoInterrupt): void;
   powerOff(): void;
   reset(): void;
-  /** A byte for the debug console at port 0xE9 (Bochs; QEMU's isa-debugcon). */
-  debug(byte: number): void;
 }
+
+/** What the devices that a PC need not have are wired to. */
+interface OptionalWires extends Pick<PcWires, 'now' | 'changed' | 'reset'>, Required<SimpleWires> {
+  /** A line that the HPET takes over in legacy routing. */
+  setOldLine(line: number, level: boolean): void;
+  /** An input of the I/O APIC. */
+  setInput(input: number, level: boolean): void;
+}
+
+const OPTIONAL_DEVICES = {
+  ...SIMPLE_DEVICES,
+  hpet: ({ now, changed, setLine, setInput }: OptionalWires) =>
+    new Hpet({
+      now,
+      changed,
+      line: (line, isLegacy, level) => (isLegacy ? setLine : setInput)(line, level),
+    }),
+  i8042: ({ reset, setLine }: OptionalWires) =>
+    new KeyboardController({ reset, interrupt: (level) => setLine(LINE.keyboard, level) }),
+  rtc: ({ now, changed, setOldLine }: OptionalWires) =>
+    new Rtc({ now, changed, interrupt: (level) => setOldLine(LINE.clock, level) }),
+} as const satisfies Record<DeviceName, (wires: OptionalWires) => Part>;
 
 export interface PcState {
   readonly pics: readonly PicState[];
   readonly pit: PitState;
-  readonly rtc: RtcState;
   readonly ioApic: IoApicState;
   readonly pci: PciState;
   readonly pm: PmState;
-  readonly hpet: HpetState;
-  readonly keyboard: KeyboardState;
-  readonly fwCfg: FwCfgState;
-  readonly test: TestDeviceState;
 }
 
 export class PcBoard implements Board {
   readonly ioApic: IoApic;
-  readonly hpet: Hpet;
+  /** On the port bus, but for those of `optional`. */
   readonly devices: readonly PortDevice[];
+  readonly windows: readonly MemoryWindow[];
+  /** What it has of the devices that it need not have. */
+  readonly optional: ReturnType<typeof makeOptional>;
   readonly #pics: Pics;
   readonly #pit: Pit;
-  readonly #rtc: Rtc;
   readonly #pci = new PciConfiguration();
   readonly #pm: AcpiPm;
-  readonly #keyboard: KeyboardController;
-  readonly #fwCfg: FwCfg;
-  readonly #test: TestDevice;
+  readonly #timed: readonly Timed[];
 
-  constructor(wires: PcWires, facts: FwCfgFacts) {
+  constructor(wires: PcWires, devices: ReadonlySet<DeviceName>) {
+    const { facts } = wires;
     const timed = { now: () => wires.now(), changed: () => wires.changed() };
+    const setLine = (line: number, level: boolean): void => this.setLine(line, level);
+    const setOldLine = (line: number, level: boolean): void => {
+      if (!this.optional.hpet?.isLegacy) this.setLine(line, level);
+    };
     this.#pics = new Pics(() => {
       wires.lint0(this.#pics.intr);
       wires.changed();
     });
     this.ioApic = new IoApic((interrupt) => wires.deliver(interrupt));
-    this.#pit = new Pit({ ...timed, output0: (level) => this.#setOldLine(LINE.timer, level) });
-    this.#rtc = new Rtc({ ...timed, interrupt: (level) => this.#setOldLine(LINE.clock, level) });
-    this.hpet = new Hpet({
-      ...timed,
-      line: (line, isLegacy, level) => {
-        if (isLegacy) this.setLine(line, level);
-        else this.ioApic.setLine(line, level);
-      },
-    });
+    this.#pit = new Pit({ ...timed, output0: (level) => setOldLine(LINE.timer, level) });
     this.#pm = new AcpiPm({
       ...timed,
       powerOff: () => wires.powerOff(),
       interrupt: (level) => this.setLine(SCI_LINE, level),
     });
-    this.#keyboard = new KeyboardController({
+    this.optional = makeOptional(devices, {
+      ...timed,
+      facts,
+      setLine,
+      setOldLine,
+      setInput: (input, level) => this.ioApic.setLine(input, level),
       reset: () => wires.reset(),
-      interrupt: (level) => this.setLine(LINE.keyboard, level),
+      debug: (byte) => wires.debug(byte),
     });
-    this.#fwCfg = new FwCfg(facts);
-    this.#test = new TestDevice((line, level) => this.setLine(line, level));
-    this.devices = [
-      ...this.#pics.devices,
-      ...this.#pit.devices,
-      this.#rtc.device,
-      this.#pci,
-      ...this.#pm.devices,
-      ...this.#keyboard.devices,
-      this.#fwCfg,
-      ...this.#test.devices,
-      {
-        firstPort: DEBUG_CONSOLE,
-        ports: 1,
-        read: () => DEBUG_CONSOLE, // by which guests tell that it is there
-        write: (_offset, value) => wires.debug(value & 0xff),
-      },
+    const { hpet, rtc } = this.optional;
+    this.devices = [...this.#pics.devices, ...this.#pit.devices, this.#pci, ...this.#pm.devices];
+    this.windows = [
+      { address: IOAPIC_BASE, size: IOAPIC_WINDOW, device: this.ioApic },
+      ...(hpet === undefined ? [] : [{ address: HPET_BASE, size: HPET_WINDOW, device: hpet }]),
     ];
-  }
-
-  /** A line that the HPET takes over in legacy routing. */
-  #setOldLine(line: number, level: boolean): void {
-    if (!this.hpet.isLegacy) this.setLine(line, level);
+    this.#timed = [this.#pit, rtc, hpet, this.#pm].filter((each) => each !== undefined);
   }
 
   /** An interrupt line of the ISA bus leads to both kinds of controller, one above them to the I/O APIC. */
@@ -126,13 +140,12 @@ export class PcBoard implements Board {
   }
 
   get deadline(): number {
-    return Math.min(this.#pit.deadline, this.#rtc.deadline, this.hpet.deadline, this.#pm.deadline);
+    let next = Number.POSITIVE_INFINITY;
+    for (const { deadline } of this.#timed) next = Math.min(next, deadline);
+    return next;
   }
   advance(now: number): void {
-    if (now >= this.#pit.deadline) this.#pit.advance(now);
-    if (now >= this.#rtc.deadline) this.#rtc.advance(now);
-    if (now >= this.hpet.deadline) this.hpet.advance(now);
-    if (now >= this.#pm.deadline) this.#pm.advance();
+    for (const each of this.#timed) if (now >= each.deadline) each.advance(now);
   }
   get intr(): boolean {
     return this.#pics.intr;
@@ -141,30 +154,24 @@ export class PcBoard implements Board {
     return this.#pics.acknowledge();
   }
 
+  /** Without the optional devices' states. */
   capture(): PcState {
     return {
       pics: this.#pics.capture(),
       pit: this.#pit.capture(),
-      rtc: this.#rtc.capture(),
       ioApic: this.ioApic.capture(),
       pci: this.#pci.capture(),
       pm: this.#pm.capture(),
-      hpet: this.hpet.capture(),
-      keyboard: this.#keyboard.capture(),
-      fwCfg: this.#fwCfg.capture(),
-      test: this.#test.capture(),
     };
   }
   reinstate(state: PcState): void {
     this.#pics.reinstate(state.pics);
     this.#pit.reinstate(state.pit);
-    this.#rtc.reinstate(state.rtc);
     this.ioApic.reinstate(state.ioApic);
     this.#pci.reinstate(state.pci);
     this.#pm.reinstate(state.pm);
-    this.hpet.reinstate(state.hpet);
-    this.#keyboard.reinstate(state.keyboard);
-    this.#fwCfg.reinstate(state.fwCfg);
-    this.#test.reinstate(state.test);
   }
 }
+
+const makeOptional = (names: ReadonlySet<DeviceName>, wires: OptionalWires) =>
+  makeParts(OPTIONAL_DEVICES, names, wires);

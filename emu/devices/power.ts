@@ -27,36 +27,29 @@ export const RESET_CONTROL = 0xcf9;
 const RESET_CPU = 1 << 2;
 export const HARD_RESET = RESET_CPU | (1 << 1);
 
-/** What differs between machines. */
-export interface PowerPorts {
-  /** Where a write of SLP_EN powers off. */
-  readonly acpi: readonly number[];
-  /** What a keyboard controller that does nothing but reset has in its status; undefined: the board has a better one. */
-  readonly keyboardStatus: number | undefined;
-}
+/** Where a write of SLP_EN powers off: ACPI's PM1a control register where QEMU's PCs have it, the newer and the older. */
+export const MICROVM_POWER: readonly number[] = [0x604, 0xb004];
+/** The board has the newer one itself. */
+export const PC_POWER: readonly number[] = [0xb004];
 
-/** ACPI's PM1a control register where QEMU's PCs have it, the newer and the older; and a controller whose buffers are both empty. */
-export const MICROVM_POWER: PowerPorts = { acpi: [0x604, 0xb004], keyboardStatus: 0 };
-/** The board has the newer one itself, and a keyboard controller. */
-export const PC_POWER: PowerPorts = { acpi: [0xb004], keyboardStatus: undefined };
-
-export function powerDevices(report: Report, { acpi: acpiPorts, keyboardStatus }: PowerPorts): PortDevice[] {
+export function powerDevices(report: Report, acpiPorts: readonly number[]): PortDevice[] {
   const acpi = (port: number): PortDevice =>
     writeOnly(port, 2, (_offset, value) => {
       if ((value & SLP_EN) !== 0) report({ kind: 'poweroff' });
     });
-  const keyboard = (status: number): PortDevice => ({
+  /** All that is left of a keyboard controller where there is none; its buffers are both empty. */
+  const resetLine: PortDevice = {
     firstPort: 0x64,
     ports: 1,
-    read: () => status,
+    read: () => 0,
     write: (_offset, value) => {
       if ((value & 0xff) === I8042_RESET) report({ kind: 'reset' });
     },
-  });
+  };
   return [
     writeOnly(0xf4, 4, (_offset, value) => report({ kind: 'debug-exit', value: value >>> 0 })),
     ...acpiPorts.map(acpi),
-    ...(keyboardStatus === undefined ? [] : [keyboard(keyboardStatus)]),
+    resetLine,
     writeOnly(RESET_CONTROL, 1, (_offset, value) => {
       if ((value & RESET_CPU) !== 0) report({ kind: 'reset' });
     }),

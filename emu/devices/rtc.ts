@@ -47,7 +47,7 @@ export interface RtcWires {
 }
 
 export class Rtc {
-  readonly device: PortDevice;
+  readonly devices: readonly PortDevice[];
   readonly #wires: RtcWires;
   readonly #ram = new Uint8Array(128);
   #index = 0;
@@ -61,15 +61,17 @@ export class Rtc {
     this.#wires = wires;
     this.#ram[REGISTER.a] = 0x26; // 32 kHz, a periodic rate of 1024 Hz
     this.#ram[REGISTER.b] = B.hours24;
-    this.device = {
-      firstPort: FIRST_PORT,
-      ports: 2,
-      read: (offset) => (offset === 0 ? 0xff : this.#read(this.#index)),
-      write: (offset, value) => {
-        if (offset === 0) this.#index = value & 0x7f;
-        else this.#write(this.#index, value & 0xff);
+    this.devices = [
+      {
+        firstPort: FIRST_PORT,
+        ports: 2,
+        read: (offset) => (offset === 0 ? 0xff : this.#read(this.#index)),
+        write: (offset, value) => {
+          if (offset === 0) this.#index = value & 0x7f;
+          else this.#write(this.#index, value & 0xff);
+        },
       },
-    };
+    ];
   }
 
   #date(now: number): Date {

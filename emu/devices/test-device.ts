@@ -20,7 +20,8 @@ export class TestDevice {
   readonly devices: readonly PortDevice[];
   readonly #memory = Buffer.alloc(BYTES);
 
-  constructor(setLine: (line: number, level: boolean) => void) {
+  /** @param setLine an interrupt line of the machine; undefined: it has none, and the ports for them are not there */
+  constructor(setLine: ((line: number, level: boolean) => void) | undefined) {
     const memory = (firstPort: number): PortDevice => ({
       firstPort,
       ports: BYTES,
@@ -29,15 +30,16 @@ export class TestDevice {
         for (let byte = 0; byte < size; byte++) this.#memory[offset + byte] = value >>> (8 * byte);
       },
     });
+    const lines = (set: NonNullable<typeof setLine>): PortDevice => ({
+      firstPort: LINES.first,
+      ports: LINES.count,
+      read: () => 0,
+      write: (line, value) => set(line, (value & 0xff) !== 0),
+    });
     this.devices = [
       ...MEMORY.map(memory),
       { firstPort: FLUSH, ports: BYTES, read: () => 0, write: () => {} },
-      {
-        firstPort: LINES.first,
-        ports: LINES.count,
-        read: () => 0,
-        write: (line, value) => setLine(line, (value & 0xff) !== 0),
-      },
+      ...(setLine === undefined ? [] : [lines(setLine)]),
     ];
   }
 

@@ -1,6 +1,7 @@
 /** The options that all commands which run a guest share, and their reading. */
 import { type Command, Option } from 'commander';
 import { FORMAT_NAMES, type FormatName } from '../../emu/boot/formats.js';
+import { possibleDevices } from '../../emu/devices/optional.js';
 import {
   DEFAULT_BUDGET,
   DEFAULT_RAM,
@@ -15,6 +16,7 @@ import {
 } from '../../emu/machine.js';
 import type { NamedImage } from '../asm/code.js';
 import { type GuestFiles, openImage, programName } from '../lab/open.js';
+import { parseDevices } from '../schedule/schedule.js';
 import { type GdbAddress, gdbOption } from './debug-guest.js';
 import { UsageError } from './errors.js';
 
@@ -23,6 +25,7 @@ interface RawOptions {
   initrd?: string;
   append: string;
   machine?: MachineKind;
+  device: string[];
   cpus: number;
   ram: number;
   turn?: number;
@@ -101,6 +104,8 @@ export const programsOf = (files: readonly string[]): ReadonlyMap<string, NamedI
 export const withoutKaslr = (commandLine: string): string =>
   commandLine.split(/\s+/).includes('nokaslr') ? commandLine : `${commandLine} nokaslr`.trim();
 
+const deviceList = (kind: MachineKind): string => possibleDevices(kind).join(', ');
+
 /** An option that takes a whole number. */
 export function numberOption(flags: string, text: string, bounds: { from: number; to: number }): Option {
   const name = flags.replace(/^-\w, /, '').replace(/ .*/, '');
@@ -117,6 +122,10 @@ export function addGuestOptions(command: Command): Command {
     new Option('--initrd <file>', "Linux's initial RAM disk; for other kernels the first module"),
     new Option('--append <text>', 'kernel command line').default('', 'empty'),
     new Option('--machine <kind>', 'what stands around the CPUs; default: microvm').choices(MACHINE_KINDS),
+    repeated(
+      '--device <name[=on|off]>',
+      `a device that the machine is to have or not, such as hpet=off; a microvm can have ${deviceList('microvm')}, a pc has ${deviceList('pc')}`,
+    ).default([], "the machine's own"),
     option('--cpus <n>', `CPUs, ${CPUS.range}`, number('--cpus', CPUS)).default(1),
     option('--ram <size>', `RAM, ${RAM.range}`, number('--ram', RAM, BINARY)).default(DEFAULT_RAM, '64M'),
     option(
@@ -178,6 +187,7 @@ function runsFreely(raw: RawOptions, speed: Speed): boolean {
 /**
  * @param format the boot protocol; undefined: the image's own
  * @param speed of commands that take `addSpeedOptions`: what a pc does where the user does not say
+ * @throws UsageError for options that do not go together; ScheduleError for a device that the machine cannot have
  */
 export function guestRun(
   image: string,
@@ -186,6 +196,7 @@ export function guestRun(
   speed: Speed = 'exact',
 ): GuestRun {
   const freeRunning = runsFreely(raw, speed);
+  const devices = parseDevices(raw.machine, raw.device);
   if (raw.gdb !== undefined && (raw.record !== undefined || raw.checkDeterminism))
     throw new UsageError(
       'expected --gdb without --record and --check-determinism; `monitor schedule` in gdb gives the schedule',
@@ -200,6 +211,7 @@ export function guestRun(
     },
     options: {
       ...(raw.machine !== undefined && { kind: raw.machine }),
+      ...(devices !== undefined && { devices }),
       cpus: raw.cpus,
       ram: raw.ram,
       turn: raw.turn ?? (freeRunning ? FREE_RUNNING.turn : DEFAULT_TURN),

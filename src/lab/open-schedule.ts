@@ -1,7 +1,8 @@
 /** The guest of a schedule: its files are checked by their digests and its patches are applied before it is loaded. */
 import { createHash } from 'node:crypto';
 import { ImageError } from '../../emu/boot/image-error.js';
-import { DEFAULT_RAM, DEFAULT_TURN, type MachineOptions } from '../../emu/machine.js';
+import { changedDevices } from '../../emu/devices/optional.js';
+import { DEFAULT_KIND, DEFAULT_RAM, DEFAULT_TURN, type MachineOptions } from '../../emu/machine.js';
 import { patchFile, patchSite } from '../asm/patch.js';
 import type { GuestSpec, PatchText, PinnedFile, Schedule } from '../schedule/schedule.js';
 import { RunningKernel } from './kernel.js';
@@ -28,9 +29,10 @@ export const guestSpecOf = (
 /** The same for files that have been read. */
 export function specOf(
   { image, modules, initrd, commandLine, format }: GuestInput,
-  { kind, cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
+  { kind, devices: switches, cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
   patches: readonly PatchText[] = [],
 ): GuestSpec {
+  const devices = changedDevices(kind ?? DEFAULT_KIND, switches);
   const pin = ({ name, bytes }: InputFile): PinnedFile => ({ name, digest: digestOf(bytes) });
   return {
     image: pin(image),
@@ -39,6 +41,7 @@ export function specOf(
     commandLine,
     ...(format !== undefined && { format }),
     ...(kind !== undefined && { machine: kind }),
+    ...(devices !== undefined && { devices }),
     cpus,
     ram,
     turn,
@@ -55,8 +58,9 @@ export async function openSchedule(
   from: Schedule | GuestSpec,
   { console }: Pick<MachineOptions, 'console'> = {},
 ): Promise<LoadedGuest> {
-  const { image, modules, initrd, commandLine, format, machine, cpus, ram, turn, patches, drained } =
-    'guest' in from ? from.guest : from;
+  const guestSpec = 'guest' in from ? from.guest : from;
+  const { image, modules, initrd, commandLine, format, patches, drained } = guestSpec;
+  const { machine: kind, devices, cpus, ram, turn } = guestSpec;
   const input = readGuest({
     image: image.name,
     modules: modules.map(({ name }) => name),
@@ -70,7 +74,7 @@ export async function openSchedule(
   const patched = { ...input.image, bytes: await withPatches(input.image, patches) };
   const guest = loadGuest(
     { ...input, image: patched },
-    { ...(machine && { kind: machine }), cpus, ram, turn, ...(console && { console }) },
+    { ...(kind && { kind }), ...(devices && { devices }), cpus, ram, turn, ...(console && { console }) },
   );
   if (drained) new RunningKernel(guest.machine).tap({});
   return guest;

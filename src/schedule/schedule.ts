@@ -7,7 +7,16 @@
  */
 
 import { FORMAT_NAMES, type FormatName } from '../../emu/boot/formats.js';
-import { MACHINE_KINDS, MAX_CPUS, MAX_RAM, MAX_TURN, type MachineKind, MIN_RAM } from '../../emu/machine.js';
+import { changedDevices, type DeviceSwitches, deviceProblem } from '../../emu/devices/optional.js';
+import {
+  DEFAULT_KIND,
+  MACHINE_KINDS,
+  MAX_CPUS,
+  MAX_RAM,
+  MAX_TURN,
+  type MachineKind,
+  MIN_RAM,
+} from '../../emu/machine.js';
 
 /** One decision. They are taken in order; each begins where the one before it has ended. */
 export type Choice =
@@ -52,6 +61,8 @@ export interface GuestSpec {
   readonly format?: FormatName;
   /** What stands around the CPUs; undefined: a microvm. */
   readonly machine?: MachineKind;
+  /** What differs from the devices that such a machine has by itself; undefined: nothing. */
+  readonly devices?: DeviceSwitches;
   readonly cpus: number;
   /** Bytes. */
   readonly ram: number;
@@ -102,6 +113,7 @@ export function formatSchedule({ guest, choices, end, breaks }: Schedule): strin
     ...(guest.commandLine === '' ? [] : [['append', guest.commandLine] as const]),
     ...(guest.format === undefined ? [] : [['format', guest.format] as const]),
     ...(guest.machine === undefined ? [] : [['machine', guest.machine] as const]),
+    ...Object.entries(guest.devices ?? {}).map(([name, on]) => ['device', formatDevice(name, on)] as const),
     ['cpus', String(guest.cpus)],
     ['ram', String(guest.ram)],
     ['turn', String(guest.turn)],
@@ -112,6 +124,30 @@ export function formatSchedule({ guest, choices, end, breaks }: Schedule): strin
   if (end !== undefined) words.push(['end', `${end.kind}:${end.retired}#${end.hash}`]);
   if (breaks !== undefined && breaks.length > 0) words.push(['breaks', breaks.join(',')]);
   return [`${MAGIC}${VERSION}`, ...words.map(([key, value]) => `${key}=${quoted(value)}`)].join(' ');
+}
+
+const formatDevice = (name: string, isThere: boolean): string => `${name}=${isThere ? 'on' : 'off'}`;
+
+/**
+ * Reads devices, each NAME, NAME=on or NAME=off; the last word about one counts.
+ * @returns what differs from the devices that such a machine has by itself; undefined: nothing
+ * @throws ScheduleError for other text, and for a device that the machine cannot have
+ */
+export function parseDevices(
+  kind: MachineKind | undefined,
+  texts: readonly string[],
+): DeviceSwitches | undefined {
+  const switches = texts.map((text): [name: string, isThere: boolean] => {
+    const match = /^([\w-]{1,40})(?:=(on|off))?$/.exec(text);
+    if (match !== null) return [match[1]!, match[2] !== 'off'];
+    throw new ScheduleError(`expected a device as NAME, NAME=on or NAME=off, found ${shortened(text)}`);
+  });
+  const problem = deviceProblem(
+    kind ?? DEFAULT_KIND,
+    switches.map(([name]) => name),
+  );
+  if (problem !== undefined) throw new ScheduleError(problem);
+  return changedDevices(kind ?? DEFAULT_KIND, Object.fromEntries(switches));
 }
 
 export function formatPatch({ at, bytes, with: code }: PatchText): string {
@@ -170,6 +206,7 @@ export function parseSchedule(line: string): Schedule {
   const initrd = words.optional('initrd');
   const format = words.among('format', FORMAT_NAMES);
   const machine = words.among('machine', MACHINE_KINDS);
+  const devices = parseDevices(machine, words.all('device'));
   const end = words.optional('end');
   const breaks = words.optional('breaks');
   const schedule: Schedule = {
@@ -180,6 +217,7 @@ export function parseSchedule(line: string): Schedule {
       commandLine: words.optional('append') ?? '',
       ...(format !== undefined && { format }),
       ...(machine !== undefined && { machine }),
+      ...(devices !== undefined && { devices }),
       cpus: words.within('cpus', 1, MAX_CPUS),
       ram: words.within('ram', MIN_RAM, MAX_RAM, PAGE),
       turn: words.within('turn', 1, MAX_TURN),

@@ -3,6 +3,9 @@
  * as docs/sweep.md says that they add up.
  */
 import { FORMAT_NAMES } from '../../emu/boot/formats.js';
+import { deviceProblem } from '../../emu/devices/optional.js';
+import { DEFAULT_KIND, MACHINE_KINDS } from '../../emu/machine.js';
+import type { GuestSpec } from '../schedule/schedule.js';
 import { FORMAT, ReportError, type SweepReport, type UnitRange, unitsIn } from './report.js';
 import {
   COUNT,
@@ -28,18 +31,26 @@ const PINNED = objectOf({
 const isHex = (value: unknown, digits: number): boolean =>
   typeof value === 'string' && value.length === digits && /^[0-9a-f]+$/.test(value);
 
-const GUEST = objectOf({
+const GUEST_PARTS = objectOf({
   image: PINNED,
   modules: listOf(PINNED),
   initrd: optional(PINNED),
   commandLine: TEXT,
   format: optional(oneOf(...FORMAT_NAMES)),
+  machine: optional(oneOf(...MACHINE_KINDS)),
+  devices: optional(tableOf(FLAG)),
   cpus: within(1, 8),
   ram: COUNT,
   turn: COUNT,
   patches: listOf(objectOf({ at: TEXT, bytes: optional(COUNT), with: TEXT })),
   drained: optional(FLAG),
 });
+const GUEST: Shape = (value, name) => {
+  const wrong = GUEST_PARTS(value, name);
+  if (wrong !== undefined) return wrong;
+  const { machine = DEFAULT_KIND, devices = {} } = value as GuestSpec;
+  return deviceProblem(machine, Object.keys(devices));
+};
 const INJECTIONS: Readonly<Record<string, Shape>> = {
   nmi: objectOf({ kind: TEXT }),
   irq: objectOf({ kind: TEXT, vector: within(16, 255) }),

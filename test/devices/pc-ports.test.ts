@@ -1,6 +1,7 @@
 /** PCI configuration, ACPI's tables, the debug console, and the 16550's interrupts, as ports and bytes. */
 import { describe, expect, test } from 'vitest';
 import { acpiTables, RSDP_ADDRESS } from '../../emu/devices/acpi-tables.js';
+import { devicesOf } from '../../emu/devices/optional.js';
 import { PciConfiguration } from '../../emu/devices/pci.js';
 import { PortBus } from '../../emu/devices/ports.js';
 import { Uart } from '../../emu/devices/uart.js';
@@ -29,7 +30,7 @@ describe('PCI configuration (PCI 3.0, 3.2.2.3.2)', () => {
 });
 
 describe('ACPI tables (ACPI 6.5, 5.2)', () => {
-  const block = acpiTables(3);
+  const block = acpiTables(3, devicesOf('pc'));
   const sum = (at: number, length: number): number =>
     block.subarray(at, at + length).reduce((total, byte) => total + byte, 0) & 0xff;
   /** Signature and body of the table at a physical address. */

@@ -44,7 +44,7 @@ beforeEach(() => {
     },
     changed: () => {},
   });
-  bus = new PortBus([rtc.device]);
+  bus = new PortBus(rtc.devices);
 });
 
 describe('the time', () => {

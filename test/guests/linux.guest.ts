@@ -14,6 +14,8 @@ afterAll(() => scratch.remove());
 
 interface Way extends Pick<Pc, 'append' | 'cpus'> {
   readonly kernel?: keyof typeof KERNELS;
+  /** As `--device` takes them. */
+  readonly devices?: readonly string[];
   /** The command that ends the machine. */
   readonly off?: string;
   /** What the kernel says of devices that it finds. */
@@ -43,17 +45,29 @@ const ACPI_FINDS = [
   /^tsc hpet acpi_pm $/m,
 ];
 
-const boot = ({ kernel = 'PVH', off = 'poweroff -f', ...way }: Way) =>
-  typeAt(scratch, { ...way, kernel: KERNELS[kernel], initrd: guest('initrd.gz'), ram: '512M' }, [
-    ...TYPED,
-    off,
-  ]);
+/** What is said of devices that ACPI's tables do not name. */
+const WITHOUT = ['hpet=off', 'i8042=off', 'rtc=off'] as const;
+const WITHOUT_FINDS = [
+  ...APIC_FINDS,
+  /i8042: PNP: No PS\/2 controller found/,
+  /Unable to read current time from RTC/,
+  /^tsc acpi_pm $/m,
+];
+
+const boot = ({ kernel = 'PVH', off = 'poweroff -f', devices = [], ...way }: Way) =>
+  typeAt(
+    scratch,
+    { ...way, kernel: KERNELS[kernel], initrd: guest('initrd.gz'), ram: '512M' },
+    [...TYPED, off],
+    ['boot', ...devices.flatMap((device) => ['--device', device])],
+  );
 
 describe.skipIf(!existsSync(KERNELS.PVH))('Linux (skipped without build/guests: make guests)', () => {
   test.each<[name: string, way: Way, irqs: RegExp]>([
     ['by PVH, with the 8259s and the 8254 alone', { append: 'noapic nolapic acpi=off', off: 'off' }, /^ +0: +\d+ +XT-PIC +timer$/m],
     ['by PVH, with the local APIC', { append: 'acpi=off', off: 'off', finds: APIC_FINDS }, /^ +4: +\d+ +XT-PIC +ttyS0$/m],
     ['by PVH, with ACPI', { finds: ACPI_FINDS }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
+    ['by PVH, with ACPI, without HPET, keyboard controller and clock', { devices: WITHOUT, finds: WITHOUT_FINDS }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
     ['as bzImage, with ACPI', { kernel: 'bzImage', finds: ACPI_FINDS }, /^ +4: +\d+ +IO-APIC +4-edge +ttyS0$/m],
     ['by PVH, on 2 CPUs', { cpus: 2, finds: ACPI_FINDS }, /^LOC: +[1-9]\d* +[1-9]\d* /m],
     ['by PVH, on 4 CPUs', { cpus: 4, finds: ACPI_FINDS }, /^LOC:( +[1-9]\d*){4} /m],

@@ -53,6 +53,7 @@ it('has each word of the line', () => {
       commandLine: 'quiet',
       format: 'pvh',
       machine: 'pc',
+      devices: { hpet: false },
       cpus: 1,
       ram: 4 << 20,
       turn: 1,

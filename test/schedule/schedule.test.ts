@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { FORMAT_NAMES } from '../../emu/boot/formats.js';
-import { MACHINE_KINDS } from '../../emu/machine.js';
+import { changedDevices, type DeviceSwitches, possibleDevices } from '../../emu/devices/optional.js';
+import { MACHINE_KINDS, type MachineKind } from '../../emu/machine.js';
 import {
   type Choice,
   formatSchedule,
@@ -48,6 +49,18 @@ const patch: fc.Arbitrary<PatchText> = fc.record({
   with: fc.string({ unit: 'binary' }),
 });
 
+/** A kind of machine, said or not, and what differs from its devices. */
+const machine: fc.Arbitrary<{ machine?: MachineKind; devices?: DeviceSwitches }> = fc
+  .option(fc.constantFrom(...MACHINE_KINDS), { nil: undefined })
+  .chain((kind) => {
+    const names = fc.subarray([...possibleDevices(kind ?? 'microvm')]);
+    return names.map((changed) => {
+      const all = Object.fromEntries(changed.map((name) => [name, kind !== 'pc']));
+      const devices = changedDevices(kind ?? 'microvm', all);
+      return { ...(kind && { machine: kind }), ...(devices && { devices }) };
+    });
+  });
+
 const guest: fc.Arbitrary<GuestSpec> = fc
   .record({
     image: file,
@@ -58,15 +71,15 @@ const guest: fc.Arbitrary<GuestSpec> = fc
     turn: fc.integer({ min: 1, max: 1_000_000_000 }),
     patches: fc.array(patch, { maxLength: 3 }),
     initrd: fc.option(file, { nil: undefined }),
-    machine: fc.option(fc.constantFrom(...MACHINE_KINDS), { nil: undefined }),
+    machine,
     format: fc.option(fc.constantFrom(...FORMAT_NAMES), { nil: undefined }),
     drained: fc.boolean(),
   })
   .map(({ initrd, format, machine, drained, ...rest }) => ({
     ...rest,
+    ...machine,
     ...(initrd && { initrd }),
     ...(format && { format }),
-    ...(machine && { machine }),
     ...(drained && { drained }),
   }));
 
@@ -141,6 +154,19 @@ const BAD: readonly (readonly [line: string, message: string])[] = [
   [`unwindlab/1 ${GUEST} do=1 do=2`, 'expected do= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 colour=red`, 'expected no colour= in a schedule, found one'],
   [`unwindlab/1 ${GUEST} machine=q35 do=1`, 'expected machine microvm, pc, found "q35"'],
+  [
+    `unwindlab/1 ${GUEST} device=hpet do=1`,
+    'expected a device that a microvm can have (fw_cfg, isa-debugcon, pc-testdev), found "hpet", which only a pc has',
+  ],
+  [
+    `unwindlab/1 ${GUEST} machine=pc device=vga=off do=1`,
+    'expected a device that a pc can have (hpet, i8042, rtc, fw_cfg, isa-debugcon, pc-testdev), found "vga"',
+  ],
+  [
+    `unwindlab/1 ${GUEST} device=fw_cfg=no do=1`,
+    'expected a device as NAME, NAME=on or NAME=off, found "fw_cfg=no"',
+  ],
+  [`unwindlab/1 ${GUEST} device= do=1`, 'expected key=value, found "device= do=1"'],
   [`unwindlab/1 ${GUEST} format=elf do=1`, 'expected format linux, multiboot, pvh, multiboot2, found "elf"'],
   [`unwindlab/1 ${GUEST} initrd=a initrd=b do=1`, 'expected initrd= once, found it 2 times'],
   [`unwindlab/1 ${GUEST} do=1 nonsense`, 'expected key=value, found "nonsense"'],
@@ -181,3 +207,25 @@ const BAD: readonly (readonly [line: string, message: string])[] = [
 it.each(BAD)('%j is refused in one sentence', (line, message) => {
   expect(() => parseSchedule(line)).toThrow(new ScheduleError(message));
 });
+
+/** WORDS of machine and devices, and how they are written again. */
+const DEVICES: readonly (readonly [words: string, written: string])[] = [
+  ['', ''],
+  ['machine=pc', 'machine=pc'],
+  ['machine=pc device=hpet=off', 'machine=pc device=hpet=off'],
+  ['machine=pc device=pc-testdev=off device=i8042=off', 'machine=pc device=i8042=off device=pc-testdev=off'],
+  ['machine=pc device=hpet device=rtc=on', 'machine=pc'],
+  ['machine=pc device=hpet=off device=hpet', 'machine=pc'],
+  ['device=isa-debugcon', 'device=isa-debugcon=on'],
+  ['device=fw_cfg=off', ''],
+  ['device=fw_cfg=on machine=microvm', 'machine=microvm device=fw_cfg=on'],
+];
+
+it.each(DEVICES)(
+  'devices %j are written as %j: what differs from the machine, in its order',
+  (words, written) => {
+    const line = (text: string): string =>
+      `unwindlab/1 image=@kernel ${text === '' ? '' : `${text} `}cpus=1 ram=67108864 turn=2000 do=1`;
+    expect(formatSchedule(parseSchedule(line(words)))).toBe(line(written));
+  },
+);

@@ -79,6 +79,11 @@ describe('a report', () => {
     expect(verdictOf(parseReport(TEXT))).toBe('FAIL');
   });
 
+  it('is read with a kind of machine and its devices', () => {
+    const text = changed((r) => Object.assign(r.guest, { machine: 'pc', devices: { hpet: false } }));
+    expect(parseReport(text).guest).toMatchObject({ machine: 'pc', devices: { hpet: false } });
+  });
+
   it('has one text, in whatever order its states were found', () => {
     const states = Object.fromEntries(Object.entries(REPORT.tally.states).reverse());
     expect(formatReport({ ...REPORT, tally: { ...REPORT.tally, states } })).toBe(TEXT);
@@ -94,6 +99,16 @@ describe('a report', () => {
       'a part missing',
       changed((r) => delete (r as unknown as Loose)['tally']),
       /expected the report\.tally to be an object, found nothing/,
+    ],
+    [
+      'a device that its machine cannot have',
+      changed((r) => Object.assign(r.guest, { devices: { hpet: true } })),
+      /expected a device that a microvm can have .*, found "hpet"/,
+    ],
+    [
+      'a device that is neither on nor off',
+      changed((r) => Object.assign(r.guest, { devices: { fw_cfg: 'on' } })),
+      /guest\.devices to be true or false, found "on"/,
     ],
     ['a part too many', changed((r) => Object.assign(r, { x: 1 })), /expected no "x" in the report/],
     [
