@@ -12,9 +12,17 @@ const WORD = 8;
 /** __USER_CS (arch/x86/include/asm/segment.h); other user code has words of 4 bytes. */
 const USER_CS = 0x33n;
 
+/** rt_sigreturn, execve, execveat: they leave other registers than they were called with. */
+const REPLACING: readonly number[] = [15, 59, 322];
+/** In a `struct rt_sigframe`, which the stack pointer of a handler points at (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h). */
+const FRAME = { ax: 152, ip: 176 } as const;
+/** The length of SYSCALL: a call that a handler has interrupted may be made again, from its own address. */
+const SYSCALL_LENGTH = 2n;
+const ERESTARTSYS = -512n;
+
 /**
- * A call begins where do_syscall_64(regs, nr) is entered and ends where it returns (arch/x86/entry), which is behind the delivery of a signal: what a
- * call has returned that ends in a handler is what the handler is given in RAX. A task ends in do_exit(status).
+ * A call begins where do_syscall_64(regs, nr) is entered and ends where it returns (arch/x86/entry). A signal may have been delivered by then:
+ * what the call has returned is in the handler's frame. A task ends in do_exit(status).
  * @returns what hands over each event of a machine, with the name of its task, in the order in which the guest runs them
  * and, at the end of a call, the user's stack by its frame pointers, innermost first
  * @throws LinuxError for a kernel that says too little of itself
@@ -52,20 +60,26 @@ export async function linuxCalls(
       const words = PT_REGS.map((name, index) => [name, bytes.readBigUInt64LE(WORD * index)]);
       return Object.fromEntries(words) as PtRegs;
     };
+    /** What a call has returned on whose way back a handler, or the call itself once more, comes. */
+    const interrupted = (cpu: Vcpu, called: PtRegs, regs: PtRegs): bigint => {
+      const again = called.ip - SYSCALL_LENGTH;
+      if (regs.ip === again || linux.word(cpu, regs.sp + BigInt(FRAME.ip)) === again) return ERESTARTSYS;
+      return BigInt.asIntN(64, linux.word(cpu, regs.sp + BigInt(FRAME.ax)));
+    };
     linux.calls(
       entry,
       (cpu) => {
         const at = cpu.state.reg(GPR.rdi);
-        pass(cpu, (where) => ({ kind: 'enter', ...where, ...syscallOf(regsAt(cpu, at)) }));
-        return at;
-      },
-      (cpu, at) => {
         const regs = regsAt(cpu, at);
-        pass(
-          cpu,
-          (where) => ({ kind: 'leave', ...where, nr: syscallOf(regs).nr, result: resultOf(regs) }),
-          stackOf(cpu, regs),
-        );
+        pass(cpu, (where) => ({ kind: 'enter', ...where, ...syscallOf(regs) }));
+        return { at, regs };
+      },
+      (cpu, call) => {
+        const regs = regsAt(cpu, call.at);
+        const { nr } = syscallOf(call.regs);
+        const isHandled = regs.ip !== call.regs.ip && !REPLACING.includes(nr);
+        const result = isHandled ? interrupted(cpu, call.regs, regs) : resultOf(regs);
+        pass(cpu, (where) => ({ kind: 'leave', ...where, nr, result }), stackOf(cpu, regs));
       },
     );
     linux.at(exit, (cpu) => {

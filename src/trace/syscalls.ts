@@ -86,6 +86,12 @@ interface Open {
 }
 
 const MAX_ERRNO = 4095n;
+/** A signal has come before the call, which will be made again (Linux: include/linux/errno.h); strace prints no -1 before it. */
+const ERESTARTSYS = {
+  number: 512n,
+  name: 'ERESTARTSYS',
+  text: '? ERESTARTSYS (To be restarted if SA_RESTART is set)',
+} as const;
 
 /**
  * Gives system calls their meaning: names, arguments, results. One decoder for all writers. A call that returns without having
@@ -199,6 +205,8 @@ function print(parameters: readonly Parameter[], view: CallView): Argument[] {
 
 function describe(value: bigint, signature: Signature): Result {
   if (value < 0n && value >= -MAX_ERRNO) {
+    if (value === -ERESTARTSYS.number)
+      return { returned: value, error: ERESTARTSYS.name, text: ERESTARTSYS.text };
     const error = errorText(Number(-value));
     if (error === undefined) return { returned: value, text: `-1 (errno ${-value})` };
     return { returned: value, error: error.name, text: `-1 ${error.name} (${error.message})` };
