@@ -1,13 +1,6 @@
 /**
  * The front door: an x86-64 machine of 1 to 8 CPUs over one RAM. A run is a function of the image, the arguments and what is
  * injected; the same again gives the same run, instruction for instruction.
- *
- * Time. One retired instruction is one nanosecond. The CPUs run in rounds; in a round each gets one turn of a fixed
- * length, one after the other, so all clocks stay within one turn of each other. A CPU that halts sleeps until its
- * timer or the end of its turn; when all sleep, time moves to the next timer at once.
- *
- * A PC's CPUs share one clock instead: a turn begins where the one before it has ended, whose ever it was, and a CPU that sleeps has
- * none. So no CPU reads a time-stamp that is behind another's, which kernels check before they trust it.
  */
 import { firmware } from './boot/firmware.js';
 import { type FormatName, planBoot } from './boot/formats.js';
@@ -50,14 +43,11 @@ import {
   type RunOptions,
   type Watched,
 } from './terms.js';
+import { type TurnState, Turns } from './turns.js';
 import { Watchers } from './watchers.js';
 
 export * from './terms.js';
 
-/** On one CPU the end of a turn has no effect on the run; this only bounds how long one call into the engine takes. */
-const TURN_OF_ONE_CPU = 1_000_000;
-/** Rounds in which every CPU sleeps through the clocks' events, after which nothing is taken to wake one. */
-const HANG_ROUNDS = 100_000;
 const NAMELESS = { symbols: [], sections: [] };
 
 export interface MachineSnapshot {
@@ -65,8 +55,7 @@ export interface MachineSnapshot {
   readonly cpus: readonly VcpuSnapshot[];
   readonly around: SurroundingsState;
   readonly events: ReturnType<EventBus['capture']>;
-  readonly cursor: number;
-  readonly turnEnd: number;
+  readonly turns: TurnState;
   /** How the guest had ended the machine, if it had. */
   readonly power: PowerEvent | undefined;
 }
@@ -82,18 +71,14 @@ export class Machine {
   readonly #around: Surroundings;
   readonly #snapshots: SnapshotStore;
   readonly #watchers = new Watchers();
-  readonly #turn: number;
+  readonly #turns: Turns;
   /** See `MachineOptions`. */
   readonly freeRunning: boolean;
   #symbols: SymbolTable | undefined;
   /** Finds the names when they are first asked for. */
   #findSymbols: (() => SymbolTable) | undefined;
-  #cursor = 0;
-  #turnEnd: number;
   #power: PowerEvent | undefined;
   #isClosed = false;
-  /** Rounds since a CPU last executed something. */
-  #idleRounds = 0;
   /** The CPU whose code the engine is running. */
   #active: Vcpu;
   /** The snapshot that translated code is known to agree with. */
@@ -158,8 +143,7 @@ export class Machine {
       read: (offset) => this.#active.apic.read(offset),
       write: (offset, _size, value) => this.#active.apic.write(offset, value),
     });
-    this.#turn = cpus === 1 ? TURN_OF_ONE_CPU : turn;
-    this.#turnEnd = this.#turn;
+    this.#turns = new Turns(this.cpus, turn, this.#around.board !== undefined);
   }
 
   #newSurroundings(kind: MachineKind, print: (byte: number) => void): Surroundings {
@@ -193,7 +177,7 @@ export class Machine {
 
   /** Index of the CPU that `run` goes on with. */
   get inTurn(): number {
-    return this.#cursor;
+    return this.#turns.cursor;
   }
 
   /** Instructions executed by all CPUs; for handlers and listeners, without the one that is executing. */
@@ -265,58 +249,17 @@ export class Machine {
     let left = budget;
     if (this.#power !== undefined) return this.#power;
     for (;;) {
-      const cpu = this.cpus[this.#cursor]!;
+      const cpu = this.cpus[this.#turns.cursor]!;
       this.#active = cpu;
-      const { stop, spent } = cpu.runTo(this.#turnEnd, left);
+      const { stop, spent } = cpu.runTo(this.#turns.end, left);
       left -= spent;
-      if (spent > 0) this.#idleRounds = 0;
+      if (spent > 0) this.#turns.worked();
       if (this.#power !== undefined) return this.#power;
       if (stop !== undefined) return this.#outcomeOf(cpu, stop);
-      const slept = this.#around.board === undefined ? this.#nextTurn() : this.#nextSerialTurn();
+      const slept = this.#turns.next();
       if (slept === undefined) return { kind: 'hang' };
       if (slept > 0 && asleep?.(slept)) return { kind: 'stopped' };
     }
-  }
-
-  /** @returns the time that all CPUs have slept through; undefined when none will ever run again. */
-  #nextTurn(): number | undefined {
-    this.#cursor++;
-    return this.#cursor < this.cpus.length ? 0 : this.#nextRound();
-  }
-
-  /** The next turn on the clock that all CPUs share. @returns as `#nextTurn` */
-  #nextSerialTurn(): number | undefined {
-    const { cpus } = this;
-    const awake = Math.max(this.#turnEnd, ...cpus.map((cpu) => cpu.time));
-    let clock = awake;
-    for (;;) {
-      for (let passed = 0; passed < cpus.length; passed++) {
-        this.#cursor = (this.#cursor + 1) % cpus.length;
-        const cpu = cpus[this.#cursor]!;
-        cpu.time = clock;
-        if (cpu.activity !== 'running' && !cpu.takesEvent) continue;
-        this.#turnEnd = clock + this.#turn;
-        return clock - awake;
-      }
-      const wake = Math.min(...cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY || ++this.#idleRounds > HANG_ROUNDS) return undefined;
-      clock = Math.max(clock, wake);
-    }
-  }
-
-  /** @returns as `#nextTurn` */
-  #nextRound(): number | undefined {
-    this.#cursor = 0;
-    const awake = this.#turnEnd;
-    let start = awake;
-    if (this.cpus.every((cpu) => cpu.idle)) {
-      const wake = Math.min(...this.cpus.map((cpu) => cpu.wakesAt));
-      if (wake === Number.POSITIVE_INFINITY) return undefined;
-      start = Math.max(start, wake);
-      for (const cpu of this.cpus) cpu.time = Math.max(cpu.time, start);
-    }
-    this.#turnEnd = start + this.#turn;
-    return start - awake;
   }
 
   #outcomeOf(cpu: Vcpu, stop: VcpuStop): Outcome {
@@ -423,8 +366,7 @@ export class Machine {
       cpus: this.cpus.map((cpu) => cpu.capture()),
       around: this.#around.capture(),
       events: this.events.capture(),
-      cursor: this.#cursor,
-      turnEnd: this.#turnEnd,
+      turns: this.#turns.capture(),
       power: this.#power,
     };
   }
@@ -440,8 +382,7 @@ export class Machine {
     this.#settled = snapshot.ram;
     this.#around.reinstate(snapshot.around);
     this.events.reinstate(snapshot.events);
-    this.#cursor = snapshot.cursor;
-    this.#turnEnd = snapshot.turnEnd;
+    this.#turns.reinstate(snapshot.turns);
     this.#power = snapshot.power;
   }
 
