@@ -29,7 +29,6 @@ describe('a microvm', () => {
     [['--device', 'isa-debugcon=off'], ABSENT],
     [[...WITH, '--device', 'isa-debugcon=off'], ABSENT],
     [['--device', 'fw_cfg', '--device', 'pc-testdev', ...WITH], PRESENT],
-    [[...WITH, '--free-running'], PRESENT],
   ])('boot %j', async (options, expected) => {
     expect(await unwindlab(['boot', image, ...options])).toMatchObject(expected);
   });
