@@ -23,11 +23,28 @@ test.skipIf(!existsSync(guest('memtest.bin')))(
   },
 );
 
-test.skipIf(!existsSync(guest('xen')))('Xen says that it was given no kernel, and halts (skipped without it: make guests)', async () => {
-  const options = ['--ram', '512M', '--cpus', '2', '--append', 'com1=115200 console=com1 noreboot'];
-  const { stdout, stderr, status } = await pc(...options, guest('xen'));
-  expect(stdout).toMatch(/^\(XEN\) Xen version 4\.\d+/m);
-  expect(stdout).toMatch(/^\(XEN\) Bootloader: unwindlab/m);
-  expect(stdout).toMatch(/^\(XEN\) Panic on CPU 0:\r?\n\(XEN\) dom0 kernel not specified/m);
+test.skipIf(!existsSync(guest('xen')))(
+  'Xen says that it was given no kernel, and halts (skipped without it: make guests)',
+  async () => {
+    const options = ['--ram', '512M', '--cpus', '2', '--append', 'com1=115200 console=com1 noreboot'];
+    const { stdout, stderr, status } = await pc(...options, guest('xen'));
+    expect(stdout).toMatch(/^\(XEN\) Xen version 4\.\d+/m);
+    expect(stdout).toMatch(/^\(XEN\) Bootloader: unwindlab/m);
+    expect(stdout).toMatch(/^\(XEN\) Panic on CPU 0:\r?\n\(XEN\) dom0 kernel not specified/m);
+    expect({ stderr, status }).toEqual({
+      stderr: 'unwindlab: the guest hangs: every CPU is halted and nothing will wake one\n',
+      status: 12,
+    });
+  },
+);
+
+const DOM0 = 'console=hvc0 rdinit=/bin/busybox -- poweroff -f';
+
+test.skipIf(!existsSync(guest('xen')))("Xen starts Debian's Linux as its dom0, in ring 3, which powers off (skipped without it: make guests)", async () => {
+  const modules = ['--module', `${guest('vmlinuz')},${DOM0}`, '--module', guest('initrd.gz')];
+  const { stdout, stderr, status } = await pc('--ram', '1G', '--append', 'com1=115200 console=com1 noreboot dom0_mem=512M', ...modules, guest('xen'));
+  expect(stdout).toMatch(/Booting kernel on Xen|Xen version: 4\.\d+/);
+  expect(stdout).toContain('Run /bin/busybox as init process');
+  expect(stdout).toMatch(/^\(XEN\) Hardware Dom0 halted: halting machine/m);
   expect({ stderr, status }).toEqual({ stderr: 'unwindlab: the guest hangs: every CPU is halted and nothing will wake one\n', status: 12 });
 }); // biome-ignore format: a fact to a line
