@@ -15,6 +15,8 @@ const PER_BLOCK = 4;
 
 /** Instructions that one which is carried out by the host counts for, when blocks are counted: a microsecond, which is what it takes. */
 const PER_CALL = 1000;
+/** A guest that has asked so often in a row waits for something far off, and goes there ten times as fast. */
+const PATIENCE = { calls: 1000, blocksBetween: 64, factor: 10 } as const;
 
 /** Fields of libunicorn's `struct hook` (include/uc_priv.h): the same in 2.1.1 and 2.1.4. */
 const COUNT_HOOK = { type: 0, begin: 24, end: 32, callback: 40, size: 48 } as const;
@@ -24,6 +26,9 @@ const ENGINE_STRUCT_SEARCHED = 4096;
 
 export class Counter {
   readonly #book: DataView;
+  /** Calls on the host in a row, and the count at the last one. */
+  #calls = 0;
+  #lastCall = 0;
   /** How many instructions one count stands for. */
   #scale = 1;
 
@@ -66,7 +71,12 @@ export class Counter {
    */
   hostCall(): void {
     if (this.isExact) return;
-    this.begun = Math.min(this.begun + PER_CALL / PER_BLOCK, Math.max(this.begun, this.allowed));
+    const { begun } = this;
+    const since = begun < this.#lastCall ? begun : begun - this.#lastCall; // a run may have ended in between
+    this.#calls = since < PATIENCE.blocksBetween ? this.#calls + 1 : 0;
+    const factor = this.#calls > PATIENCE.calls ? PATIENCE.factor : 1;
+    this.begun = Math.min(begun + (factor * PER_CALL) / PER_BLOCK, Math.max(begun, this.allowed));
+    this.#lastCall = this.begun;
   }
 
   /**
