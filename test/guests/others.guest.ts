@@ -8,8 +8,8 @@ import { screenOf } from './terminal.js';
 const LIMIT = 600_000;
 const pc = (...args: readonly string[]) => unwindlab(['boot', '--machine', 'pc', ...args], { limit: LIMIT });
 
-/** A pass over so little memory, and some of the next. */
-const ONE_PASS = '80G';
+/** A pass over so little memory, with its two waits of 80 seconds, and some of the next. */
+const ONE_PASS = '220G';
 
 test.skipIf(!existsSync(guest('memtest.bin')))(
   'memtest86+ finishes a pass without errors (skipped without it: make guests)',
