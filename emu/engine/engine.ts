@@ -93,6 +93,8 @@ export class Engine {
       codeBuffer,
       physicalOf: (address) => client.codeAddress(address),
       in64BitMode: () => this.#loaded?.in64BitMode === true,
+      variant: () => this.#loaded?.hflags ?? 0,
+      renewMarks: () => f.flushTlb(this.#uc),
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: (block) => this.#forget(block),
       hookInstruction: (address) => this.#stops.hookInstruction(address),

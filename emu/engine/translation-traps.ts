@@ -49,6 +49,8 @@ export interface TrapHost {
   in64BitMode(): boolean;
   /** Throws the block away and has it translated again before it runs. */
   retranslate(block: Block): void;
+  /** Nothing in the block traps, though it looked like it: it need not be asked about again. */
+  plain(block: Block): void;
   /** A run can end right behind any instruction, so that one which was to fault has done nothing but run out. */
   readonly endsAnywhere: boolean;
 }
@@ -111,8 +113,10 @@ export class TranslationTraps {
       const { offset } = this.#extended;
       this.#extended = undefined;
       this.#suspect(block, offset, false);
-    } else if (this.#clean === block.pc) this.#accept();
-    else this.#suspect(block, 0, false);
+    } else if (this.#clean === block.pc) {
+      if (this.#laid.length === 0) this.#host.plain(block);
+      this.#accept();
+    } else this.#suspect(block, 0, false);
   }
 
   #probed(block: Block, probe: Probe): void {

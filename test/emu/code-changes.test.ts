@@ -1,5 +1,6 @@
 /** Code that changes after it has been translated (SDM 3A, "Self-Modifying Code", 9.1.3 and 12.6): written by the CPU itself, by another, by the host. */
 import { afterEach, describe, expect, test } from 'vitest';
+import { EFER } from '../../emu/cpu/architecture.js';
 import { AT, Bare } from './bare.js';
 
 let bare: Bare;
@@ -28,6 +29,40 @@ describe('a CPU changes code that it has run', () => {
     await bare.code(`mov $${TARGET}, %ebx\n${code}`);
     expect(bare.stoppedIn()).toBe(3);
     expect(bare.reg('rax')).toBe(2n);
+  });
+
+  /** Two functions on a page, and a third one that nobody writes; RCX leads to another mapping of it. */
+  const write = (first: number, second: number): string =>
+    `movl $${first}, ${TARGET + 0x41}(%rcx)\nmovl $${second}, ${TARGET + 0x51}(%rcx)\n`;
+  const CALL_BOTH = 'call *%rsi\nadd %eax, %edx\ncall *%rdi\nadd %eax, %edx\n';
+  // Kernels that keep code from being writable write it so: Xen, and the IN or OUT that it executes for its dom0; Linux's text_poke().
+  test.each([
+    ['that has been translated already', `${CALL_BOTH}xor %edx, %edx\n${write(3, 4)}${CALL_BOTH}`, 7n],
+    ['before it is translated, and then again', `${write(1, 2)}${CALL_BOTH}${write(3, 4)}${CALL_BOTH}`, 10n],
+    [
+      'with the same bytes, and then with others',
+      `${write(1, 2)}${CALL_BOTH}${write(1, 2)}${CALL_BOTH}${write(3, 4)}${CALL_BOTH}`,
+      13n,
+    ],
+    [
+      'a hundred times',
+      `mov $100, %ebx\nloop: mov %ebx, ${TARGET + 0x41}(%rcx)\nmov %ebx, ${TARGET + 0x51}(%rcx)\n${CALL_BOTH}dec %ebx\njnz loop\n`,
+      10_100n,
+    ],
+  ])('through a mapping of the page that cannot be executed: code %s', async (_name, code, sum) => {
+    for (const freeRunning of [false, true]) {
+      bare = new Bare({ freeRunning });
+      await bare.haltingHandlers();
+      bare.cpu.state.efer |= EFER.NXE;
+      bare.put64(AT.pd + 8, 0x8000_0000_0000_0083n); // virtual 2 MiB to physical 0
+      for (const at of [0, 0x40, 0x50]) await bare.code(FUNCTION, TARGET + at);
+      await bare.code(
+        `mov $${TARGET}, %ebx\nlea 0x40(%rbx), %esi\nlea 0x50(%rbx), %edi\nmov $0x200000, %ecx\nxor %edx, %edx\ncall *%rbx\n${code}int3`,
+      );
+      expect(bare.stoppedIn(100_000)).toBe(3);
+      expect(bare.reg('rdx')).toBe(sum);
+      bare.close();
+    }
   });
 
   test('right ahead in its own block', async () => {
