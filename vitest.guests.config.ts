@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['test/guests/*.guest.ts', 'test/*/free-running.test.ts'],
     env: { UNWINDLAB_LIBUNICORN: resolve('build/guests/libunicorn.so.2') },
     pool: 'forks',
+    maxWorkers: 2, // each boots a guest, which takes one core
     testTimeout: 600_000,
     reporters: ['verbose'],
   },

@@ -8,6 +8,9 @@ const GUESTS = resolve('build/guests');
 /** Milliseconds that a guest may take; `make test-guests` waits as long. */
 const LIMIT = 600_000;
 
+/** Set where time is short: what one boot has shown another does not show again. */
+export const BRIEF = process.env['UNWINDLAB_BRIEF'] !== undefined;
+
 export const guest = (name: string): string => resolve(GUESTS, name);
 
 /** The one image whose name is this and a version: `vmlinux-7.2`. Undefined without it. */
