@@ -9,6 +9,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2, // each boots a guest, which takes one core
     testTimeout: 600_000,
+    hookTimeout: 600_000,
     reporters: ['verbose'],
   },
 });
