@@ -4,12 +4,14 @@ import { hex } from './elf-bytes.js';
 import { ImageError } from './image-error.js';
 import type { ImageFile } from './image-file.js';
 import {
+  alignUp,
   checkImage,
   type Extent,
   endOf,
   HIGH_MEMORY_START,
   InfoBlock,
   LOW_MEMORY_END,
+  PAGE,
   physicalEntry,
   piecesOf,
   placeUpwards,
@@ -73,7 +75,7 @@ export interface PlacedModule {
 type WriteInfo = (info: InfoBlock, modules: readonly PlacedModule[]) => number;
 
 /**
- * The image, its modules on pages of their own behind it, and the information. The CPU is in 32-bit protected mode with flat
+ * The image, its modules on pages of their own behind it or else below it, and the information. The CPU is in 32-bit protected mode with flat
  * segments, paging and interrupts off, EAX = magic, EBX = information (Multiboot 0.6.96, 3.2; Multiboot2 2.0, 3.3).
  */
 export function planMultiboot(
@@ -87,7 +89,7 @@ export function planMultiboot(
   const files = moduleFiles(request);
   const placed = placeUpwards(
     files.map(({ bytes }) => bytes),
-    { from: Math.max(endOf(extents), HIGH_MEMORY_START), to: ram, ram },
+    { ...moduleRoom(extents, files, ram), ram },
   );
   const modules = placed.map(({ address, bytes }, index) => ({
     start: address,
@@ -101,6 +103,19 @@ export function planMultiboot(
     entry: flatProtectedMode(entry, { rax: loader.magic, rbx: address }),
     elf: file.isElf ? file.elf : undefined,
   };
+}
+
+/** Behind the image, as QEMU has it; below an image that has gone to the end of RAM. */
+function moduleRoom(
+  extents: readonly Extent[],
+  files: readonly BootModule[],
+  ram: number,
+): { readonly from: number; readonly to: number } {
+  const end = Math.max(endOf(extents), HIGH_MEMORY_START);
+  const size = files.reduce((sum, { bytes }) => sum + alignUp(bytes.length, PAGE), 0);
+  if (alignUp(end, PAGE) + size <= ram) return { from: end, to: ram };
+  const starts = extents.map(({ address }) => address).filter((address) => address >= HIGH_MEMORY_START);
+  return { from: HIGH_MEMORY_START, to: Math.min(...starts, ram) };
 }
 
 /** An initrd is the first module, with its name as its text, as QEMU has it. */

@@ -42,6 +42,8 @@ const PRIMER = [0xeb, 0x00, 0xf4];
 
 /** An access is told by its first byte: one that begins so far before a range may reach into it. */
 const LONGEST_ACCESS = 16;
+/** Pages whose marks are kept; the engine goes through a list of them. */
+const MOST_MARKS_KEPT = 256;
 const ACCESS_HOOK: Readonly<Record<MemoryAccess['kind'], number>> = {
   read: HOOK.MEM_READ,
   write: HOOK.MEM_WRITE,
@@ -71,6 +73,7 @@ export class Engine {
   #isAtGuard = false;
   /** Counts before the engine was last started, of one run. */
   #countedBefore = 0;
+  #marksKept = 0;
 
   /** @param countsBlocks free running: time goes block by block, and runs end between two of them */
   constructor(ram: HostMemory, client: EngineClient, countsBlocks = false) {
@@ -95,6 +98,7 @@ export class Engine {
       in64BitMode: () => this.#loaded?.in64BitMode === true,
       variant: () => this.#loaded?.hflags ?? 0,
       renewMarks: () => f.flushTlb(this.#uc),
+      keepMarks: (page) => this.#keepMarks(BigInt(page)),
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: (block) => this.#forget(block),
       hookInstruction: (address) => this.#stops.hookInstruction(address),
@@ -215,6 +219,14 @@ export class Engine {
         this.#hooks.guard(() => client.accessed({ kind, address: Number(address), size }), undefined);
       },
     );
+  }
+
+  /** The engine never takes the marks of a page away for which there is a hook on accesses, even one that is never called: nothing in RAM is unreadable. */
+  #keepMarks(page: bigint): boolean {
+    if (!isRecent(this.#ffi.library) || this.#marksKept === MOST_MARKS_KEPT) return false;
+    this.#marksKept++;
+    this.#hooks.add(HOOK.MEM_READ_PROT, this.#memoryCallback, page, page + BigInt(PAGE_SIZE) - 1n);
+    return true;
   }
 
   /** Ends the run, and has a block translated again when it is next to run. */

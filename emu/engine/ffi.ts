@@ -23,6 +23,7 @@ export const HOOK = {
   INSN: 1 << 1,
   CODE: 1 << 2,
   BLOCK: 1 << 3,
+  MEM_READ_PROT: 1 << 7,
   MEM_READ: 1 << 10,
   MEM_WRITE: 1 << 11,
   INSN_INVALID: 1 << 14,

@@ -8,7 +8,7 @@
  *
  * What tells: something is translated on the page, and the page is not what it was when that happened last; or a block is translated
  * that had been already, so the engine has forgotten it, so a store was noticed. Then all blocks of the page are to be forgotten, and all
- * marks to be renewed.
+ * marks to be renewed. A page to which that happens again has its marks kept from then on, and the engine can be relied on.
  */
 import { PAGE_SIZE } from './host-memory.js';
 
@@ -24,29 +24,44 @@ interface Page {
 const keyOf = (variant: number, offset: number, size: number): number =>
   (variant * PAGE_SIZE + offset) * 0x1000 + size;
 
+/** So often a page has to be suspect for its marks to be kept. */
+const OFTEN = 2;
+
 /** Addresses are physical. */
 export class RewrittenPages {
   readonly #ram: Buffer;
+  readonly #keepMarks: (page: number) => boolean;
   readonly #pages = new Map<number, Page>();
+  /** How often a page has been suspect. */
+  readonly #suspicions = new Map<number, number>();
+  readonly #kept = new Set<number>();
 
-  constructor(ram: Buffer) {
+  /** @param keepMarks has the engine notice all stores to a page from now on; false where it cannot */
+  constructor(ram: Buffer, keepMarks: (page: number) => boolean) {
     this.#ram = ram;
+    this.#keepMarks = keepMarks;
   }
 
   /**
    * A block has been translated, or the part of one on its second page.
    * @param variant state of the CPU that it was translated for; undefined: it does not begin here, or will not stay
-   * @returns whether the page's blocks are to be forgotten, this one too
+   * @returns `suspect` where the page's blocks are to be forgotten, this one too; there, and on a `new` page, which may be marked nowhere, marks are to be renewed
    */
-  isSuspect(address: number, variant: number | undefined): boolean {
+  look(address: number, variant: number | undefined): 'new' | 'same' | 'suspect' {
     const offset = address % PAGE_SIZE;
     const at = address - offset;
     const bytes = this.#ram.subarray(at, at + PAGE_SIZE);
     const page = this.#pages.get(at);
-    const isKnown = variant !== undefined && page?.blocks.get(variant)?.has(offset) === true;
-    if (page !== undefined && !isKnown && page.bytes.equals(bytes)) return false;
+    const isKept = this.#kept.has(at);
+    const isKnown = !isKept && variant !== undefined && page?.blocks.get(variant)?.has(offset) === true;
+    if (page !== undefined && !isKnown && page.bytes.equals(bytes)) return 'same';
     this.#pages.set(at, { bytes: Buffer.from(bytes), blocks: new Map(), plain: new Set() });
-    return page !== undefined;
+    if (isKept) return 'same';
+    if (page === undefined) return 'new';
+    const times = (this.#suspicions.get(at) ?? 0) + 1;
+    this.#suspicions.set(at, times);
+    if (times >= OFTEN && this.#keepMarks(at)) this.#kept.add(at);
+    return 'suspect';
   }
 
   /** The block is there until the engine or somebody else forgets it. */
@@ -75,6 +90,7 @@ export class RewrittenPages {
     return this.#pages.get(address - offset)?.plain.has(keyOf(variant, offset, size)) === true;
   }
 
+  /** All blocks have been forgotten. */
   clear(): void {
     this.#pages.clear();
   }

@@ -36,6 +36,8 @@ export interface TranslationHost {
   variant(): number;
   /** Has the engine notice the next store to any page of code. */
   renewMarks(): void;
+  /** Has it notice all stores to a page, by its physical address; false where it cannot. */
+  keepMarks(page: number): boolean;
   /** Where runs stop; they count for what is translated from now on. */
   setExits(addresses: readonly bigint[]): void;
   /** Forgets the translations of a block and ends the run. */
@@ -79,7 +81,7 @@ export class Translation {
 
   constructor(host: TranslationHost) {
     this.#host = host;
-    this.#rewritten = new RewrittenPages(host.ram);
+    this.#rewritten = new RewrittenPages(host.ram, (page) => host.keepMarks(page));
     this.#traps = new TranslationTraps({
       ram: host.ram,
       physicalOf: (address) => this.#physicalOf(address),
@@ -127,14 +129,14 @@ export class Translation {
     const first = (pc >> PAGE_BITS) << PAGE_BITS;
     const last = ((pc + BigInt(Math.max(size, 1) - 1)) >> PAGE_BITS) << PAGE_BITS;
     const pages = first === last ? [first] : [first, last];
-    const isSuspect = pages.map((page, index) => {
+    const seen = pages.map((page, index) => {
       const physical = this.#physicalOf(index === 0 ? pc : page);
-      return physical >= 0 && this.#rewritten.isSuspect(physical, index === 0 ? variant : undefined);
+      return physical < 0 ? 'same' : this.#rewritten.look(physical, index === 0 ? variant : undefined);
     });
-    if (!isSuspect.includes(true)) return false;
+    if (seen.some((each) => each !== 'same')) this.#host.renewMarks();
+    if (!seen.includes('suspect')) return false;
     for (const page of pages) this.#again({ pc: page, size: PAGE_SIZE, instructions: 0 });
     this.#asked = undefined;
-    this.#host.renewMarks();
     return true;
   }
 

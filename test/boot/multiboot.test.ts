@@ -288,6 +288,22 @@ describe.skipIf(missingTools.length > 0)(`multiboot 2${toolsNote}`, () => {
     machine.close();
   });
 
+  it.each<[string, string, bigint]>([
+    ['behind an image with room behind it', '0x200000,0x3000000,0x100000,2', 0x2f0_2000n],
+    ['below one at the end of RAM', '0x200000,0xffffffff,0x1000,2', 0x10_0000n],
+  ])('modules lie %s', (_, fields, expected) => {
+    const machine = new Machine({ ram: RAM * MIB });
+    const image = build({ version: 2, file: 'elf32', base: 0x40_0000, defines: [`TAGS=10,24,${fields}`] });
+    const module = Buffer.alloc(0x3000, 7);
+    machine.load(image, { modules: [{ bytes: module, commandLine: 'm' }] });
+    const info = machine.read(0, machine.cpus[0]!.state.reg(GPR.rbx), 4096)!;
+    let at = 8;
+    while (info.readUInt32LE(at) !== 3) at += Math.ceil(info.readUInt32LE(at + 4) / 8) * 8;
+    const start = BigInt(info.readUInt32LE(at + 8));
+    expect([start, machine.read(0, start, module.length)]).toEqual([expected, module]);
+    machine.close();
+  });
+
   it.each<[string, Omit<GuestBuild, 'version' | 'file'>, RegExp]>([
     ['a tag that nobody knows', { defines: ['TAGS=99,8'] }, /types 0 to 10, found type 99, not optional$/],
     ['a request for ELF symbols', { defines: ['TAGS=1,12,9,0'] }, /found type 9, not optional$/],

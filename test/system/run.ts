@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Keeps the pipe of standard input open, and gives `input` only when this has been printed. */
   readonly inputAfter?: string;
+  /** Keeps the pipe open as well: when this has been printed, that is typed, one after the other. */
+  readonly dialogue?: readonly (readonly [printed: string, typed: string])[];
   /** Milliseconds after which it is killed; default 60,000. */
   readonly limit?: number;
   /** Sends this signal when `inputAfter` has been printed. */
@@ -37,7 +39,9 @@ export function run(command: string, args: readonly string[], options: RunOption
   const { input, inputAfter, signal, env = process.env, cwd = process.cwd() } = options;
   const { limit = DEFAULT_LIMIT_MS } = options;
   const file = typeof input === 'object' ? openSync(input.file, 'r') : undefined;
-  const stdin = inputAfter !== undefined || typeof input === 'string' ? 'pipe' : (file ?? 'ignore');
+  const typed = [...(options.dialogue ?? [])];
+  const isPiped = inputAfter !== undefined || typeof input === 'string' || typed.length > 0;
+  const stdin = isPiped ? 'pipe' : (file ?? 'ignore');
   return new Promise((done, failed) => {
     const child = spawn(command, args, { env, cwd, stdio: [stdin, 'pipe', 'pipe'] });
     if (file !== undefined) closeSync(file);
@@ -49,11 +53,22 @@ export function run(command: string, args: readonly string[], options: RunOption
         new Error(`expected ${command} to end within ${limit} ms, found it running after: ${printed.stdout}`),
       );
     }, limit);
+    let heard = 0;
+    const answer = (): void => {
+      for (let next = typed[0]; next !== undefined; next = typed[0]) {
+        const at = printed.stdout.indexOf(next[0], heard);
+        if (at < 0) return;
+        heard = at + next[0].length;
+        child.stdin?.write(next[1]);
+        typed.shift();
+      }
+    };
     child.stdin?.on('error', () => {}); // a program need not read its input
     if (!waiting && typeof input === 'string') child.stdin?.end(input);
     for (const name of ['stdout', 'stderr'] as const) {
       child[name]?.setEncoding('utf8').on('data', (text: string) => {
         printed[name] += text;
+        if (name === 'stdout') answer();
         if (!waiting || !printed.stdout.includes(inputAfter!)) return;
         waiting = false;
         if (typeof input === 'string') child.stdin?.write(input);
