@@ -49,13 +49,9 @@ lint: node_modules/.installed
 bench: build
 	node dist/bench/main.js
 
-## guests: images that nobody here wrote, from Debian's packages, and the libunicorn that they need
-guests: dist/.compiled user build/guests/libunicorn.so.2
+## guests: images that nobody here wrote, from Debian's packages
+guests: user
 	scripts/make-guests build/guests $(filter-out %/echo.elf,$(USER_IMAGES))
-
-build/guests/libunicorn.so.2: | dist/.compiled
-	@mkdir -p $(@D)
-	$(UNWINDLAB) setup --suite sid --to $@
 
 ## test-guests: boots them, some ten seconds each
 test-guests: build guests

@@ -1,11 +1,9 @@
-import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
-/** The tests of foreign images and of free-running machines (`make test-guests`), with the libunicorn that these need. */
+/** The tests of foreign images (`make test-guests`). */
 export default defineConfig({
   test: {
-    include: ['test/guests/*.guest.ts', 'test/*/free-running.test.ts'],
-    env: { UNWINDLAB_LIBUNICORN: resolve('build/guests/libunicorn.so.2') },
+    include: ['test/guests/*.guest.ts'],
     pool: 'forks',
     maxWorkers: 2, // each boots a guest, which takes one core
     testTimeout: 600_000,

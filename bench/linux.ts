@@ -5,7 +5,6 @@ import { IMAGES } from './measure.js';
 import { runProcess, runQemuPc } from './qemu.js';
 
 const GUESTS = 'build/guests';
-const LIBRARY = `${GUESTS}/libunicorn.so.2`;
 /** The first program is busybox as `poweroff -f`: no input, for a QEMU that is started with some loses it. */
 const APPEND = 'console=ttyS0 rdinit=/bin/busybox -- poweroff -f';
 
@@ -26,14 +25,10 @@ export const linuxBenchmarks: readonly Benchmark[] = WAYS.filter(({ kernel }) =>
     targetRatio: 3,
     prepare: ({ qemu }) => ({
       here: () =>
-        runProcess(
-          process.execPath,
-          [
-            ...[IMAGES.cli, 'boot', '--machine', 'pc', '--ram', '512M', '--cpus', String(cpus)],
-            ...['--initrd', files.initrd, '--append', files.append, files.kernel],
-          ],
-          { ...process.env, UNWINDLAB_LIBUNICORN: LIBRARY },
-        ),
+        runProcess(process.execPath, [
+          ...[IMAGES.cli, 'boot', '--machine', 'pc', '--ram', '512M', '--cpus', String(cpus)],
+          ...['--initrd', files.initrd, '--append', files.append, files.kernel],
+        ]),
       ...(qemu && { qemu: () => runQemuPc({ ...files, cpus }) }),
     }),
   };

@@ -188,13 +188,10 @@ export class Machine {
   /**
    * Puts an image and its files into memory and the first CPU at its entry, by the boot protocol of its format.
    * @returns the format
-   * @throws EngineError for a PC on a libunicorn that is too old for one; ImageError when the image is of no known format, or damaged, or does not fit.
+   * @throws ImageError when the image is of no known format, or damaged, or does not fit.
    */
   load(image: Uint8Array, options: LoadOptions = {}): FormatName {
     const { name: imageName = 'kernel', commandLine = '', initrd, modules = [] } = options;
-    if (this.#around.board !== undefined)
-      this.#engine.expectRecent('a pc, whose guests change their own code');
-    if (this.freeRunning) this.#engine.expectRecent('a free-running guest');
     const rsdp = this.#around.board === undefined ? undefined : RSDP_ADDRESS;
     const machine = { ram: this.#ram.size, cpus: this.cpus.length, rsdp };
     const request = { ...machine, imageName, commandLine, initrd, modules };

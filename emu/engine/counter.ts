@@ -8,6 +8,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type Ffi, HOOK, type Pointer, viewMemory } from './ffi.js';
+import { EVERYWHERE, HOOK_STRUCT, type Hooks, moveHook, NOWHERE } from './hooks.js';
 import { EngineError } from './library.js';
 
 /** Instructions that a block stands for; code that was looked at has four to six. */
@@ -18,10 +19,6 @@ const PER_CALL = 1000;
 /** A guest that has asked so often in a row waits for something far off, and goes there ten times as fast. */
 const PATIENCE = { calls: 1000, blocksBetween: 64, factor: 10 } as const;
 
-/** Fields of libunicorn's `struct hook` (include/uc_priv.h): the same in 2.1.1 and 2.1.4. */
-const COUNT_HOOK = { type: 0, begin: 24, end: 32, callback: 40, size: 48 } as const;
-/** Not canonical: no instruction is there. */
-const NOWHERE = 0x8000_0000_0000_0000n;
 const ENGINE_STRUCT_SEARCHED = 4096;
 
 export class Counter {
@@ -84,19 +81,17 @@ export class Counter {
    * first one is asked first. Code already translated must be forgotten.
    * @throws EngineError where the engine's own hook is not found
    */
-  countBlocks(f: Ffi, uc: Pointer): void {
+  countBlocks({ library }: Ffi, uc: Pointer, hooks: Hooks): void {
     const hook = findCountHook(uc);
     if (hook === undefined) {
-      const { version, path } = f.library;
+      const { version, path } = library;
       throw new EngineError(
         `expected the counting hook of libunicorn to be laid out as in 2.1.1 to 2.1.4, found none in version ${version} (${path}); use --deterministic`,
       );
     }
-    const view = new DataView(viewMemory(hook, COUNT_HOOK.size));
-    view.setBigUint64(COUNT_HOOK.begin, NOWHERE, true);
-    view.setBigUint64(COUNT_HOOK.end, NOWHERE, true);
-    const routine = view.getBigUint64(COUNT_HOOK.callback, true);
-    f.check(f.hookAdd(uc, [0], HOOK.BLOCK, routine, null, 1n, 0n, 0), 'uc_hook_add');
+    moveHook(hook, NOWHERE);
+    const routine = new DataView(viewMemory(hook, HOOK_STRUCT.size)).getBigUint64(HOOK_STRUCT.callback, true);
+    hooks.add(HOOK.BLOCK, routine, EVERYWHERE.from, EVERYWHERE.to);
     this.#scale = PER_BLOCK;
   }
 }
@@ -104,7 +99,7 @@ export class Counter {
 /** The hook that the engine itself has put on every instruction: its structure points to it. */
 function findCountHook(uc: Pointer): bigint | undefined {
   const words = new BigUint64Array(viewMemory(uc, ENGINE_STRUCT_SEARCHED));
-  const hook = Buffer.alloc(COUNT_HOOK.size);
+  const hook = Buffer.alloc(HOOK_STRUCT.size);
   const memory = openSync('/proc/self/mem', 'r'); // refuses what is not mapped: most words are no pointers
   try {
     return words.find((address) => {
@@ -114,9 +109,9 @@ function findCountHook(uc: Pointer): bigint | undefined {
         return false;
       }
       return (
-        hook.readUInt32LE(COUNT_HOOK.type) === HOOK.CODE &&
-        hook.readBigUInt64LE(COUNT_HOOK.begin) === 1n &&
-        hook.readBigUInt64LE(COUNT_HOOK.end) === 0n
+        hook.readUInt32LE(HOOK_STRUCT.type) === HOOK.CODE &&
+        hook.readBigUInt64LE(HOOK_STRUCT.begin) === EVERYWHERE.from &&
+        hook.readBigUInt64LE(HOOK_STRUCT.end) === EVERYWHERE.to
       );
     });
   } finally {

@@ -26,9 +26,10 @@ import {
 import { Hooks, unsigned } from './hooks.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { EngineError, isRecent } from './library.js';
+import { EngineError, isRecent, type UnicornLibrary } from './library.js';
 import { REG } from './registers.js';
 import { Stops } from './stops.js';
+import { StoreMarks } from './store-marks.js';
 import { CODE_BUFFER, Translation } from './translation.js';
 import type { Block } from './translation-traps.js';
 
@@ -42,8 +43,6 @@ const PRIMER = [0xeb, 0x00, 0xf4];
 
 /** An access is told by its first byte: one that begins so far before a range may reach into it. */
 const LONGEST_ACCESS = 16;
-/** Pages whose marks are kept; the engine goes through a list of them. */
-const MOST_MARKS_KEPT = 256;
 const ACCESS_HOOK: Readonly<Record<MemoryAccess['kind'], number>> = {
   read: HOOK.MEM_READ,
   write: HOOK.MEM_WRITE,
@@ -64,6 +63,7 @@ export class Engine {
   readonly #stops: Stops;
   readonly #reports = new BlockReports();
   readonly #translation: Translation;
+  readonly #storeMarks: StoreMarks;
   /** The CPU that runs holds an event back. */
   #guarded = false;
   #guardCallback: Pointer = null;
@@ -73,9 +73,11 @@ export class Engine {
   #isAtGuard = false;
   /** Counts before the engine was last started, of one run. */
   #countedBefore = 0;
-  #marksKept = 0;
 
-  /** @param countsBlocks free running: time goes block by block, and runs end between two of them */
+  /**
+   * @param countsBlocks free running: time goes block by block, and runs end between two of them
+   * @throws EngineError where the library does not do that
+   */
   constructor(ram: HostMemory, client: EngineClient, countsBlocks = false) {
     this.#client = client;
     const f = this.#ffi;
@@ -95,10 +97,10 @@ export class Engine {
       isExact: !countsBlocks,
       codeBuffer,
       physicalOf: (address) => client.codeAddress(address),
-      in64BitMode: () => this.#loaded?.in64BitMode === true,
-      variant: () => this.#loaded?.hflags ?? 0,
-      renewMarks: () => f.flushTlb(this.#uc),
-      keepMarks: (page) => this.#keepMarks(BigInt(page)),
+      mode: () => (this.#loaded?.hflags ?? 0) & (HFLAG.CS32 | HFLAG.CS64),
+      keepStoreMarks: (page) => {
+        if (this.#storeMarks.keep(page)) f.flushTlb(this.#uc);
+      },
       setExits: (addresses) => f.check(f.setExits(this.#uc, BigUint64Array.from(addresses)), 'uc_ctl'),
       forget: (block) => this.#forget(block),
       hookInstruction: (address) => this.#stops.hookInstruction(address),
@@ -119,11 +121,13 @@ export class Engine {
     this.#contexts.push(this.#pristine);
     this.#prime();
     if (countsBlocks) {
-      this.#counter.countBlocks(f, this.#uc);
+      expectRecent(f.library);
+      this.#counter.countBlocks(f, this.#uc, this.#hooks);
       f.check(f.flushCode(this.#uc), 'uc_ctl');
       this.#prime();
     }
     this.#addHooks();
+    this.#storeMarks = new StoreMarks(this.#hooks, this.#memoryCallback, isRecent(f.library));
     this.#stops = new Stops({
       hooks: this.#hooks,
       counter: this.#counter,
@@ -221,14 +225,6 @@ export class Engine {
     );
   }
 
-  /** The engine never takes the marks of a page away for which there is a hook on accesses, even one that is never called: nothing in RAM is unreadable. */
-  #keepMarks(page: bigint): boolean {
-    if (!isRecent(this.#ffi.library) || this.#marksKept === MOST_MARKS_KEPT) return false;
-    this.#marksKept++;
-    this.#hooks.add(HOOK.MEM_READ_PROT, this.#memoryCallback, page, page + BigInt(PAGE_SIZE) - 1n);
-    return true;
-  }
-
   /** Ends the run, and has a block translated again when it is next to run. */
   #forget({ pc, size }: Block): void {
     const f = this.#ffi;
@@ -267,16 +263,6 @@ export class Engine {
   }
   #restore(state: CpuState): void {
     this.#ffi.contextRestore(this.#uc, state.context);
-  }
-
-  /** @throws EngineError when this version of the library is too old for a guest of some kind (`isRecent`) */
-  expectRecent(guest: string): void {
-    const { library } = this.#ffi;
-    if (isRecent(library)) return;
-    throw new EngineError(
-      `expected libunicorn >= 2.1.4 for ${guest}, found ${library.version} (${library.path}); ` +
-        'run "unwindlab setup --suite sid --force"',
-    );
   }
 
   /** Runs end behind the instruction at which they are told to, and not behind its block. */
@@ -508,6 +494,15 @@ export class Engine {
     this.#ffi.close(this.#uc);
     this.#hooks.release();
   }
+}
+
+/** @throws EngineError where the library is too old for guests that run freely */
+function expectRecent(library: UnicornLibrary): void {
+  if (isRecent(library)) return;
+  throw new EngineError(
+    `expected libunicorn >= 2.1.4 for a free-running guest, found ${library.version} (${library.path}); ` +
+      'use --deterministic, or run "unwindlab setup --force"',
+  );
 }
 
 /** Whether translations cached by the engine's TLB for one CPU are right for the other. */

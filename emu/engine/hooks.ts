@@ -1,8 +1,33 @@
 /** Hooks of one engine: JavaScript functions that the engine calls in the middle of a run, and what becomes of their errors. */
-import { type CallbackKind, type Ffi, type Pointer, registerCallback, releaseCallback } from './ffi.js';
+import {
+  type CallbackKind,
+  type Ffi,
+  type Pointer,
+  registerCallback,
+  releaseCallback,
+  viewMemory,
+} from './ffi.js';
+import { EngineError } from './library.js';
 
+/** Both belong to it. */
+interface Addresses {
+  readonly from: bigint;
+  readonly to: bigint;
+}
 /** The range of addresses that stands for all (uc_hook_add: a begin above its end). */
-const EVERYWHERE = { from: 1n, to: 0n } as const;
+export const EVERYWHERE: Addresses = { from: 1n, to: 0n };
+/** Not canonical, and no physical address: nothing is there. */
+export const NOWHERE: Addresses = { from: 0x8000_0000_0000_0000n, to: 0x8000_0000_0000_0000n };
+
+/** Fields of libunicorn's `struct hook` (include/uc_priv.h), to which a hook's handle points: the same in 2.1.1 and 2.1.4. */
+export const HOOK_STRUCT = { type: 0, begin: 24, end: 32, callback: 40, size: 48 } as const;
+
+/** Changes the addresses that are hooked, from `from` to `to`. What has been translated with a call of the hook keeps it, and gets none later. */
+export function moveHook(hook: bigint, { from, to }: Addresses): void {
+  const view = new DataView(viewMemory(hook, HOOK_STRUCT.size));
+  view.setBigUint64(HOOK_STRUCT.begin, from, true);
+  view.setBigUint64(HOOK_STRUCT.end, to, true);
+}
 
 export class Hooks {
   readonly #ffi: Ffi;
@@ -37,6 +62,20 @@ export class Hooks {
   /** Hooks what happens at addresses from `from` to `to`. @returns the hook, for `remove` */
   add(type: number, callback: Pointer, from: bigint, to: bigint): bigint {
     return this.#add(type, callback, from, to, 0);
+  }
+
+  /**
+   * A hook on nothing, for `moveHook`, or for the engine to see that there is one.
+   * @throws EngineError where it is not laid out as it should be
+   */
+  nowhere(type: number, callback: Pointer): bigint {
+    const hook = this.#add(type, callback, NOWHERE.from, NOWHERE.to, 0);
+    const view = new DataView(viewMemory(hook, HOOK_STRUCT.size));
+    if (view.getBigUint64(HOOK_STRUCT.begin, true) === NOWHERE.from) return hook;
+    const { version, path } = this.#ffi.library;
+    throw new EngineError(
+      `expected the hooks of libunicorn to be laid out as in 2.1.1 to 2.1.4, found others in version ${version} (${path})`,
+    );
   }
 
   #add(type: number, callback: Pointer, from: bigint, to: bigint, insn: number): bigint {

@@ -1,7 +1,7 @@
 /**
  * Finds libunicorn. Looked for in this order: the environment variable, the system's library, the private copy that
- * the set-up step keeps in the cache folder. The first that exists decides where a path was given; the system's
- * library is passed over when it is too old (Debian 12 ships 2.0.1, whose paging is not real).
+ * the set-up step keeps in the cache folder. A path that was given decides; else the first that is recent does, and if there is
+ * none, the first that can be used (not Debian 12's 2.0.1, whose paging is not real).
  */
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -11,10 +11,10 @@ import koffi, { type LibraryHandle } from 'koffi';
 export const LIBRARY_VARIABLE = 'UNWINDLAB_LIBUNICORN';
 const OLDEST = { major: 2, minor: 1 };
 /**
- * Older ones miss the second of two writes to a page of code, as kernels do that patch themselves; and lose their way, behind page faults
- * of user code, where nothing hooks each instruction. 2.1.1 does both, 2.1.4 neither.
+ * Older ones lose their way behind page faults of user code where nothing hooks each instruction; and where they are to notice all stores
+ * to code, each store of the guest is a slow one (`store-marks.ts`).
  */
-const OLDEST_FOR_PCS = [2, 1, 4] as const;
+const OLDEST_RECENT = [2, 1, 4] as const;
 const SYSTEM_NAME = 'libunicorn.so.2';
 
 /** The engine's library is missing, too old, or not laid out as this machine needs it. */
@@ -52,22 +52,25 @@ export function findLibrary(env: NodeJS.ProcessEnv = process.env): UnicornLibrar
     return found;
   }
   const seen: string[] = [];
+  let usable: UnicornLibrary | undefined;
   for (const [path, where] of [
     [SYSTEM_NAME, `the system's ${SYSTEM_NAME}`],
     [cachedLibraryPath(env), 'the private copy'],
   ] as const) {
     const found = tryLoad(path);
-    if (typeof found !== 'string') return found;
-    seen.push(`${where}: ${found}`);
+    if (typeof found === 'string') seen.push(`${where}: ${found}`);
+    else if (isRecent(found)) return found;
+    else usable ??= found;
   }
+  if (usable !== undefined) return usable;
   throw new EngineError(`expected libunicorn >= 2.1, found none (${seen.join('; ')}); ${remedy}`);
 }
 
-/** Whether the engine executes code as it was last written, whatever the guest does to it, and without counting each instruction. */
+/** Whether guests can run freely, and the engine can be asked to notice the stores to single pages. */
 export function isRecent({ version }: Pick<UnicornLibrary, 'version'>): boolean {
   const parts = version.split('.').map(Number);
-  const at = OLDEST_FOR_PCS.findIndex((oldest, index) => parts[index] !== oldest);
-  return at < 0 || parts[at]! > OLDEST_FOR_PCS[at]!;
+  const at = OLDEST_RECENT.findIndex((oldest, index) => parts[index] !== oldest);
+  return at < 0 || parts[at]! > OLDEST_RECENT[at]!;
 }
 
 /** The loaded library, or in a few words why it cannot be used. */

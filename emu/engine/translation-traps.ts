@@ -17,6 +17,8 @@
  * CPUID (0F A2) once they are confirmed: for that the engine has a hook, and the block goes on behind it.
  */
 import { PAGE_SIZE } from './host-memory.js';
+import { HFLAG } from './layout.js';
+import { PlainBlocks } from './plain-blocks.js';
 
 const OPCODE_ESCAPE = 0x0f;
 /** WRMSR, RDTSC, RDMSR, RDPMC, SYSENTER, SYSEXIT; MOV from and to DR (SDM 2, appendix A, table A-3). */
@@ -42,15 +44,13 @@ export interface Block {
 
 export interface TrapHost {
   /** Guest RAM. */
-  readonly ram: Uint8Array;
+  readonly ram: Buffer;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
-  /** The code that is running has 64-bit operands and REX prefixes. */
-  in64BitMode(): boolean;
+  /** How the code that is running is decoded: hflags, as far as they tell. */
+  mode(): number;
   /** Throws the block away and has it translated again before it runs. */
   retranslate(block: Block): void;
-  /** Nothing in the block traps, though it looked like it: it need not be asked about again. */
-  plain(block: Block): void;
   /** A run can end right behind any instruction, so that one which was to fault has done nothing but run out. */
   readonly endsAnywhere: boolean;
 }
@@ -72,6 +72,8 @@ interface Probe extends Change {
   readonly last: boolean;
 }
 
+const isOnOnePage = ({ pc, size }: Block): boolean => Number(pc & BigInt(PAGE_SIZE - 1)) + size <= PAGE_SIZE;
+
 export class TranslationTraps {
   readonly #host: TrapHost;
   #probe: Probe | undefined;
@@ -86,9 +88,11 @@ export class TranslationTraps {
    * itself, have been translated at one virtual address.
    */
   readonly #readings = new Map<bigint, number>();
+  readonly #plain: PlainBlocks;
 
   constructor(host: TrapHost) {
     this.#host = host;
+    this.#plain = new PlainBlocks(host.ram);
   }
 
   /**
@@ -114,7 +118,8 @@ export class TranslationTraps {
       this.#extended = undefined;
       this.#suspect(block, offset, false);
     } else if (this.#clean === block.pc) {
-      if (this.#laid.length === 0) this.#host.plain(block);
+      if (this.#laid.length === 0 && isOnOnePage(block))
+        this.#plain.note(this.#host.physicalOf(block.pc), block.size, this.#host.mode());
       this.#accept();
     } else this.#suspect(block, 0, false);
   }
@@ -172,7 +177,13 @@ export class TranslationTraps {
   /** Looks for the next opcode from `offset` on and probes it; a block without one is run as it is. */
   #suspect(block: Block, offset: number, probed: boolean): void {
     const at = this.#find(block, offset);
-    if (at >= 0 && isControlMove(this.#secondOf({ block, offset: at }))) {
+    if (
+      at >= 0 &&
+      !probed &&
+      this.#plain.has(this.#host.physicalOf(block.pc), block.size, this.#host.mode())
+    ) {
+      this.#accept();
+    } else if (at >= 0 && isControlMove(this.#secondOf({ block, offset: at }))) {
       this.#lay(block, at, HLT, -1, true);
     } else if (at >= 0) {
       this.#lay(block, at, UD2_SECOND, 1, block.size !== at + 2);
@@ -185,7 +196,7 @@ export class TranslationTraps {
   /** Distance of the next suspected opcode from the block's start, or -1. A block is looked at page by page. */
   #find(block: Block, offset: number): number {
     const { ram } = this.#host;
-    const hasRex = this.#host.in64BitMode();
+    const hasRex = (this.#host.mode() & HFLAG.CS64) !== 0;
     let previous = -1;
     let beforePrevious = -1;
     for (let at = offset; at < block.size; ) {

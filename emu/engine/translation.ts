@@ -7,7 +7,6 @@
  */
 import { guardsOf } from './guards.js';
 import { PAGE_SIZE } from './host-memory.js';
-import { RewrittenPages } from './rewritten-pages.js';
 import { type Block, TranslationTraps } from './translation-traps.js';
 
 /**
@@ -30,14 +29,10 @@ export interface TranslationHost {
   readonly codeBuffer: number;
   /** Physical address of a code byte in the address space that is running, or -1 where it is not RAM. */
   physicalOf(address: bigint): number;
-  /** The code that is running has 64-bit operands and REX prefixes. */
-  in64BitMode(): boolean;
-  /** What the code is translated for: blocks for another state of the CPU are other blocks. */
-  variant(): number;
-  /** Has the engine notice the next store to any page of code. */
-  renewMarks(): void;
-  /** Has it notice all stores to a page, by its physical address; false where it cannot. */
-  keepMarks(page: number): boolean;
+  /** How the code that is running is decoded: hflags, as far as they tell. */
+  mode(): number;
+  /** Has the engine notice all stores to a physical page. */
+  keepStoreMarks(page: number): void;
   /** Where runs stop; they count for what is translated from now on. */
   setExits(addresses: readonly bigint[]): void;
   /** Forgets the translations of a block and ends the run. */
@@ -72,23 +67,17 @@ export class Translation {
   /** Breakpoints whose instruction has a hook of its own. */
   readonly #hooked = new Set<bigint>();
 
-  readonly #rewritten: RewrittenPages;
-  /** A block that we ourselves have had forgotten. */
-  #asked: bigint | undefined;
-
   /** The page of code that was last looked up for the block under way, and where it lies. */
   #page: { readonly number: bigint; readonly physical: number } | undefined;
 
   constructor(host: TranslationHost) {
     this.#host = host;
-    this.#rewritten = new RewrittenPages(host.ram, (page) => host.keepMarks(page));
     this.#traps = new TranslationTraps({
       ram: host.ram,
       physicalOf: (address) => this.#physicalOf(address),
-      in64BitMode: () => host.in64BitMode(),
+      mode: () => host.mode(),
       retranslate: (block) => this.#again(block),
       endsAnywhere: host.isExact,
-      plain: ({ pc, size }) => this.#rewritten.notePlain(this.#physicalOf(pc), size, host.variant()),
     });
   }
 
@@ -105,14 +94,7 @@ export class Translation {
       return;
     }
     this.#notePages(block);
-    const isOurs = this.#asked === block.pc;
-    this.#asked = undefined;
-    const physical = this.#physicalOf(block.pc);
-    const variant = this.#host.variant();
-    // A store into its own block is executed by a block of one instruction, which the engine throws away.
-    const stays = !guarded && physical >= 0 && block.instructions > 1;
-    if (!isOurs && this.#isRewritten(block, stays ? variant : undefined)) return;
-    if (isOurs || !this.#rewritten.isPlain(physical, block.size, variant)) this.#traps.translated(block);
+    this.#traps.translated(block);
     if (this.isUnfinished) return;
     if (this.#cutting === block.pc) {
       this.#cut(undefined, []);
@@ -121,23 +103,6 @@ export class Translation {
     const isHooked = this.#hookInside(block, breakpoints);
     const isCut = guarded && this.#cutAtGuards(block);
     if (isHooked || isCut) this.#again(block);
-    else if (stays) this.#rewritten.note(physical, block.size, variant);
-  }
-
-  /** @returns whether all code of the block's pages has been forgotten, for it may have been replaced */
-  #isRewritten({ pc, size }: Block, variant: number | undefined): boolean {
-    const first = (pc >> PAGE_BITS) << PAGE_BITS;
-    const last = ((pc + BigInt(Math.max(size, 1) - 1)) >> PAGE_BITS) << PAGE_BITS;
-    const pages = first === last ? [first] : [first, last];
-    const seen = pages.map((page, index) => {
-      const physical = this.#physicalOf(index === 0 ? pc : page);
-      return physical < 0 ? 'same' : this.#rewritten.look(physical, index === 0 ? variant : undefined);
-    });
-    if (seen.some((each) => each !== 'same')) this.#host.renewMarks();
-    if (!seen.includes('suspect')) return false;
-    for (const page of pages) this.#again({ pc: page, size: PAGE_SIZE, instructions: 0 });
-    this.#asked = undefined;
-    return true;
   }
 
   /** @returns whether a breakpoint was found in the middle of a block for the first time */
@@ -188,14 +153,12 @@ export class Translation {
       const page = Math.floor(physical / PAGE_SIZE);
       this.codePages.add(page);
       this.recentCodePages.add(page);
+      this.#host.keepStoreMarks(page);
     }
   }
 
   #again(block: Block): void {
     this.isUnfinished = true;
-    this.#asked = block.pc;
-    const physical = this.#physicalOf(block.pc);
-    if (physical >= 0) this.#rewritten.forgotten(physical, block.size);
     this.#host.forget(block);
   }
 
@@ -225,7 +188,6 @@ export class Translation {
   /** The run ends before a block is translated again. */
   abandon(): void {
     this.#traps.abandon();
-    this.#asked = undefined;
     if (this.#cutting !== undefined) this.#cut(undefined, []);
   }
 
@@ -236,7 +198,5 @@ export class Translation {
     this.recentCodePages.clear();
     this.#guards.clear();
     this.#hooked.clear();
-    this.#rewritten.clear();
-    this.#asked = undefined;
   }
 }

@@ -7,11 +7,19 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync }
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Command } from 'commander';
-import { cachedLibraryPath, EngineError, findLibrary, LIBRARY_VARIABLE } from '../../emu/engine/library.js';
+import {
+  cachedLibraryPath,
+  EngineError,
+  findLibrary,
+  isRecent,
+  LIBRARY_VARIABLE,
+  type UnicornLibrary,
+} from '../../emu/engine/library.js';
 import { packagePath } from '../lab/packed.js';
 
 const PACKAGE = 'libunicorn2t64';
-const DEFAULT_SUITE = 'trixie';
+/** The first Debian that has a recent one (`isRecent`). */
+const DEFAULT_SUITE = 'forky';
 const LIBRARY_FILE = /^libunicorn\.so\.2/;
 
 interface SetupOptions {
@@ -22,10 +30,10 @@ interface SetupOptions {
 
 export function setupCommand(): Command {
   return new Command('setup')
-    .description('fetch libunicorn into the cache folder, where none is installed')
+    .description('fetch libunicorn into the cache folder, where no recent one is installed')
     .option('--suite <name>', 'Debian suite to take it from', DEFAULT_SUITE)
     .option('--to <file>', 'where to put it (default: the cache folder)')
-    .option('--force', 'fetch even if a usable one is there')
+    .option('--force', 'fetch even if a recent one is there')
     .addHelpText(
       'after',
       `\nLooked for in this order: $${LIBRARY_VARIABLE}, the system's library, the private copy:\n  ${cachedLibraryPath()}\n`,
@@ -34,20 +42,27 @@ export function setupCommand(): Command {
 }
 
 function setup(options: SetupOptions): void {
-  if (!options.force && options.to === undefined) {
-    const present = usable();
-    if (present !== undefined) {
-      process.stdout.write(`libunicorn ${present.version} (${present.path})\n`);
-      return;
-    }
+  const present = options.force || options.to !== undefined ? undefined : usable();
+  if (present !== undefined && (isRecent(present) || process.env[LIBRARY_VARIABLE])) {
+    process.stdout.write(`libunicorn ${present.version} (${present.path})\n`);
+    return;
   }
   const target = options.to ?? cachedLibraryPath();
-  fetchLibrary(options.suite, target);
+  try {
+    fetchLibrary(options.suite, target);
+  } catch (error) {
+    if (present === undefined || !(error instanceof EngineError)) throw error;
+    process.stderr.write(`unwindlab: ${error.message}\n`);
+    process.stdout.write(
+      `libunicorn ${present.version} (${present.path}), with which guests cannot run freely\n`,
+    );
+    return;
+  }
   process.stdout.write(`libunicorn from Debian ${options.suite} -> ${target}\n`);
   if (options.to === undefined) findLibrary();
 }
 
-function usable(): { version: string; path: string } | undefined {
+function usable(): UnicornLibrary | undefined {
   try {
     return findLibrary();
   } catch (error) {

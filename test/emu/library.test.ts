@@ -52,7 +52,7 @@ describe('libunicorn', () => {
     ['2.1.4', true],
     ['2.2.0', true],
     ['3.0.0', true],
-  ])('whether %s is recent enough for a pc: %s', (version, expected) => {
+  ])('whether %s is recent: %s', (version, expected) => {
     expect(isRecent({ version })).toBe(expected);
   });
   test('the private copy lies in the cache folder', () => {
