@@ -1,7 +1,6 @@
 /** Boots what `make guests` has made, types at it, and hears what it says. */
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { LIBRARY_VARIABLE } from '../../emu/engine/library.js';
 import { type Ended, type Scratch, unwindlab } from '../system/run.js';
 
 const GUESTS = resolve('build/guests');
@@ -50,7 +49,6 @@ export async function typeAt(
   const ended = await unwindlab([...command, ...machine, ...files], {
     input: { file: scratch.write('typed', `${lines.join('\n')}\n`) },
     limit: LIMIT,
-    env: { ...process.env, [LIBRARY_VARIABLE]: guest('libunicorn.so.2') },
   });
   return { ...ended, stdout: CODES.reduce((text, code) => text.replaceAll(code, ''), ended.stdout) };
 }

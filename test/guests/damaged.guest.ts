@@ -3,12 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import type { FormatName } from '../../emu/boot/formats.js';
-import { LIBRARY_VARIABLE } from '../../emu/engine/library.js';
 import { Machine, type Outcome } from '../../emu/machine.js';
 import { damaged, damages, refusalOf, type Stretch } from '../boot/damage.js';
 import { BRIEF, guest } from './boot.js';
-
-process.env[LIBRARY_VARIABLE] = guest('libunicorn.so.2');
 
 const SEED = 612;
 const BUDGET = 200_000;
