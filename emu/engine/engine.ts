@@ -11,7 +11,6 @@ import {
   type Ffi,
   ffi,
   HOOK,
-  INSN,
   type Pointer,
   UC_ARCH_X86,
   UC_CPU_X86_QEMU64,
@@ -25,17 +24,15 @@ import {
 } from './ffi.js';
 import { Hooks, unsigned } from './hooks.js';
 import { type HostMemory, PAGE_SIZE } from './host-memory.js';
+import { hookInstructions } from './instruction-hooks.js';
 import { HFLAG, type Layout, layout, liveState } from './layout.js';
-import { EngineError, isRecent, type UnicornLibrary } from './library.js';
+import { expectRecent, isRecent } from './library.js';
 import { REG } from './registers.js';
 import { Stops } from './stops.js';
 import { StoreMarks } from './store-marks.js';
 import { CODE_BUFFER, Translation } from './translation.js';
 import type { Block } from './translation-traps.js';
 
-const INVALID_OPCODE = 6;
-const INT_N_LENGTH = 2n;
-const SYSCALL_LENGTH = 2;
 /** The last page below 4 GiB, where a PC has its firmware. */
 const PRIMER_ADDRESS = 0xffff_f000n;
 /** `jmp .+2; hlt`: two blocks. */
@@ -153,61 +150,16 @@ export class Engine {
 
   #addHooks(): void {
     const client = this.#client;
-    // 2.1.1 calls the INTR hook for vector 6 right after the INSN_INVALID hook has dealt with it; 2.1.4 does not.
-    let invalidAt = -1;
-    this.#hooks.always(HOOK.INTR, 'intr', (_uc: number, vector: number) => {
-      const dealtWith = vector === INVALID_OPCODE && invalidAt === this.retired;
-      invalidAt = -1;
-      if (!dealtWith) this.#hooks.guard(() => client.exception(vector), undefined);
-      if (this.#guarded) this.curtail(); // a handler may have been entered, whose hflags lack the mark
-    });
-    this.#hooks.always(HOOK.INSN_INVALID, 'invalid', () => {
-      invalidAt = this.retired;
-      this.#hooks.guard(() => {
-        const state = this.#loaded!;
-        if (state.softwareInterrupt) {
-          state.rip = BigInt.asUintN(64, state.rip + INT_N_LENGTH); // for INT 6 alone the engine leaves RIP at the instruction
-          client.exception(INVALID_OPCODE);
-        } else client.invalidInstruction();
-      }, undefined);
-      return true;
-    });
-    this.#hooks.always(
-      HOOK.INSN,
-      'syscall',
-      () =>
-        this.#hooks.guard(() => {
-          client.syscall();
-          this.#loaded!.moveRip(-SYSCALL_LENGTH); // the engine adds it after the hook
-        }, undefined),
-      INSN.SYSCALL,
-    );
-    this.#hooks.always(
-      HOOK.INSN,
-      'cpuid',
-      () => {
-        this.#hooks.guard(() => client.cpuid(), undefined);
-        this.#counter.hostCall();
-        return 1;
+    hookInstructions({
+      hooks: this.#hooks,
+      counter: this.#counter,
+      client,
+      state: () => this.#loaded!,
+      retired: () => this.retired,
+      excepted: () => {
+        if (this.#guarded) this.curtail(); // a handler may have been entered, whose hflags lack the mark
       },
-      INSN.CPUID,
-    );
-    this.#hooks.always(
-      HOOK.INSN,
-      'in',
-      (_uc: number, port: number, size: number) => {
-        this.#counter.hostCall();
-        return this.#hooks.guard(() => client.portIn(port, size), 0xffff_ffff);
-      },
-      INSN.IN,
-    );
-    this.#hooks.always(
-      HOOK.INSN,
-      'out',
-      (_uc: number, port: number, size: number, value: number) =>
-        this.#hooks.guard(() => client.portOut(port, size, value), undefined),
-      INSN.OUT,
-    );
+    });
     this.#hooks.always(HOOK.EDGE_GENERATED, 'edge', (_uc: number, block: number) => {
       if (this.#priming) return;
       this.#hooks.guard(
@@ -494,15 +446,6 @@ export class Engine {
     this.#ffi.close(this.#uc);
     this.#hooks.release();
   }
-}
-
-/** @throws EngineError where the library is too old for guests that run freely */
-function expectRecent(library: UnicornLibrary): void {
-  if (isRecent(library)) return;
-  throw new EngineError(
-    `expected libunicorn >= 2.1.4 for a free-running guest, found ${library.version} (${library.path}); ` +
-      'use --deterministic, or run "unwindlab setup --force"',
-  );
 }
 
 /** Whether translations cached by the engine's TLB for one CPU are right for the other. */

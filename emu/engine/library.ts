@@ -73,6 +73,15 @@ export function isRecent({ version }: Pick<UnicornLibrary, 'version'>): boolean 
   return at < 0 || parts[at]! > OLDEST_RECENT[at]!;
 }
 
+/** @throws EngineError where the library is too old for guests that run freely */
+export function expectRecent(library: UnicornLibrary): void {
+  if (isRecent(library)) return;
+  throw new EngineError(
+    `expected libunicorn >= 2.1.4 for a free-running guest, found ${library.version} (${library.path}); ` +
+      'use --deterministic, or run "unwindlab setup --force"',
+  );
+}
+
 /** The loaded library, or in a few words why it cannot be used. */
 function tryLoad(path: string): UnicornLibrary | string {
   if (path.includes('/') && !existsSync(path)) return 'no such file';

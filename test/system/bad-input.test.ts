@@ -5,10 +5,9 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ImageError } from '../../emu/boot/image-error.js';
 import { Machine, type Outcome } from '../../emu/machine.js';
 import { EXIT_STATUS } from '../../src/cli/errors.js';
-import { damaged, damages } from '../boot/damage.js';
+import { damaged, damages, refusalOf } from '../boot/damage.js';
 import { type Ended, KERNEL, program, Scratch, unwindlab } from './run.js';
 import { tinyImage } from './tiny-image.js';
 
@@ -30,28 +29,29 @@ const ENDS: readonly Outcome['kind'][] = [
   'bus-error',
 ];
 
+let console = '';
+const machine = new Machine({
+  ram: 32 << 20,
+  console: (byte) => {
+    console += String.fromCharCode(byte);
+  },
+});
+const blank = machine.snapshot();
+afterAll(() => machine.close());
+
 /** How a run of these files ends, with its console. */
 function outcomeOf(
   image: Uint8Array,
   module: Uint8Array,
 ): { kind: Outcome['kind'] | 'refused'; console: string } {
-  let console = '';
-  const machine = new Machine({
-    ram: 32 << 20,
-    console: (byte) => {
-      console += String.fromCharCode(byte);
-    },
-  });
-  try {
+  machine.restore(blank);
+  console = '';
+  const refusal = refusalOf(() => {
     machine.load(image, { modules: [{ bytes: module, commandLine: 'hello' }] });
-    return { kind: machine.run({ budget: BUDGET }).kind, console };
-  } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
-    expect(error.message).toMatch(/^expected /);
-    return { kind: 'refused', console };
-  } finally {
-    machine.close();
-  }
+  });
+  if (refusal === undefined) return { kind: machine.run({ budget: BUDGET }).kind, console };
+  expect(refusal.message).toMatch(/^expected /);
+  return { kind: 'refused', console };
 }
 
 const lines = (text: string): number => text.split('\n').length - 1;

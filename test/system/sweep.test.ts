@@ -29,6 +29,10 @@ const LONG = ['sweep', ...GUEST, '--from', 'get_cookie', '--depth', '2', '--no-p
 /** A unit of it takes minutes. */
 const ENDLESS = ['sweep', ...GUEST, '--from', 'get_cookie', '--depth', '3', '--no-prune'];
 
+let whole: Promise<Ended> | undefined;
+/** LONG in one process. */
+const wholeSweep = (): Promise<Ended> => (whole ??= unwindlab([...LONG, '--jobs', '1']));
+
 /** A report but for what the clock has put into it. */
 const timeless = (text: string): unknown => ({ ...parseReport(text), seconds: 0 });
 const reportIn = (name: string): unknown => timeless(readFileSync(file(name), 'utf8'));
@@ -166,7 +170,7 @@ describe('parts of a sweep', () => {
   });
 
   it('processes share nothing: one and two come to the same', { timeout: 120_000 }, async () => {
-    const one = await unwindlab([...LONG, '--jobs', '1']);
+    const one = await wholeSweep();
     const two = await unwindlab([...LONG, '--jobs', '2']);
     expect([one.status, two.status]).toEqual([0, 0]);
     expect(timeless(two.stdout)).toEqual(timeless(one.stdout));
@@ -233,7 +237,7 @@ describe('a sweep that is ended from outside', () => {
       expect(done[0]![0]).toBe(0);
       expect(done.at(-1)![1]).toBeLessThan(units - 1);
       const second = await unwindlab(args);
-      const whole = await unwindlab([...LONG, '--jobs', '1']);
+      const whole = await wholeSweep();
       expect(second.status).toBe(0);
       expect(timeless(second.stdout)).toEqual(timeless(whole.stdout));
       expect(parseReport(second.stdout).tally.runs).toBeGreaterThan(tally.runs);
