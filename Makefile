@@ -1,6 +1,7 @@
 # unwindlab: everything from a fresh checkout. `make demo` shows the main job, `make test` passes the tests.
 
 .DEFAULT_GOAL := build
+MAKEFLAGS += --jobs=$(shell nproc)
 .PHONY: build demo test bench guests test-guests engine images tools lint clean
 
 UNWINDLAB := node dist/src/cli/main.js
