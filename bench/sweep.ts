@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_BUDGET, DEFAULT_RAM, DEFAULT_TURN } from '../emu/machine.js';
-import { guestSpecOf } from '../src/lab/open-schedule.js';
+import { guestSpecOf } from '../src/lab/guest-spec.js';
 import { openSweep } from '../src/lab/sweep.js';
 import type { Sweep } from '../src/sweep/sweep.js';
 import { type Benchmark, type Effort, type Images, type Sample, seconds } from './measure.js';

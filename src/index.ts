@@ -58,10 +58,11 @@ export { type Patch, PatchError, patchSite, type Site } from './asm/patch.js';
 export type { Guest } from './guest/guest.js';
 export type { PtRegs } from './guest/pt-regs.js';
 export type { Task, UnwindInfo } from './guest/task.js';
+// Schedules.
+export { guestSpecOf } from './lab/guest-spec.js';
 export { type RecordSink, RunningKernel } from './lab/kernel.js';
 export { FileError, type GuestFiles, type LoadedGuest, openGuest, openImage } from './lab/open.js';
-// Schedules.
-export { guestSpecOf, openSchedule } from './lab/open-schedule.js';
+export { openSchedule } from './lab/open-schedule.js';
 export { packedImages } from './lab/packed.js';
 export { type Replay, type ReplayOptions, replay } from './lab/replay.js';
 // What a Linux kernel's image says of itself.

@@ -1,34 +1,15 @@
 /** Runs a guest under gdb, for all commands that take --gdb. */
-import { Option } from 'commander';
-import { type Address, parseAddress } from '../gdb/connection.js';
 import { ConsoleGate } from '../gdb/console-gate.js';
 import { Debugger } from '../gdb/debugger.js';
 import { listenForGdb } from '../lab/gdb.js';
 import type { LoadedGuest } from '../lab/open.js';
 import type { Choice, GuestSpec } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
-import { UsageError } from './errors.js';
+import type { GdbAddress } from './gdb-option.js';
 import { attachInput } from './guest-input.js';
 import { hearingInterrupts } from './interrupt.js';
 import { endingOf } from './outcome.js';
 import type { GuestRunner } from './run-guest.js';
-
-/** An address with what the user wrote. */
-export interface GdbAddress {
-  readonly address: Address;
-  readonly text: string;
-}
-
-export const gdbOption = (): Option =>
-  new Option(
-    '--gdb <address>',
-    'wait at [HOST:]PORT or unix:PATH for gdb before the first instruction',
-  ).argParser((text): GdbAddress => {
-    const address = parseAddress(text);
-    if (address === undefined)
-      throw new UsageError(`expected --gdb as [HOST:]PORT or unix:PATH, found "${text}"`);
-    return { address, text };
-  });
 
 export interface DebuggedGuest {
   readonly guest: GuestSpec;

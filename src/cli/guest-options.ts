@@ -17,8 +17,8 @@ import {
 import type { NamedImage } from '../asm/code.js';
 import { type GuestFiles, openImage, programName } from '../lab/open.js';
 import { parseDevices } from '../schedule/schedule.js';
-import { type GdbAddress, gdbOption } from './debug-guest.js';
 import { UsageError } from './errors.js';
+import { type GdbAddress, gdbOption } from './gdb-option.js';
 
 interface RawOptions {
   module: string[];

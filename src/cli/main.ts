@@ -2,17 +2,8 @@
 /** The command line: commands, and the one place where an error becomes a sentence and an exit status. */
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
-import { ImageError } from '../../emu/boot/image-error.js';
-import { EngineError } from '../../emu/engine/library.js';
-import { AsmError } from '../asm/asm-error.js';
-import { PatchError } from '../asm/patch.js';
-import { FileError } from '../lab/open.js';
 import { packedImages } from '../lab/packed.js';
-import { LitmusError, LitmusLimit } from '../litmus/test.js';
-import { ScheduleError } from '../schedule/schedule.js';
-import { ReportError } from '../sweep/report.js';
-import { WindowError } from '../sweep/window.js';
-import { EXIT_STATUS, UsageError } from './errors.js';
+import { EXIT_STATUS } from './errors.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
@@ -50,28 +41,28 @@ async function program(): Promise<Command> {
   return root;
 }
 
-/** Which errors are the user's, by class; all others are ours. */
-const STATUS_OF: readonly (readonly [new (...args: never[]) => Error, number])[] = [
-  [UsageError, EXIT_STATUS.usage],
-  [ScheduleError, EXIT_STATUS.usage],
-  [PatchError, EXIT_STATUS.usage],
-  [AsmError, EXIT_STATUS.usage],
-  [LitmusError, EXIT_STATUS.usage],
-  [WindowError, EXIT_STATUS.usage],
-  [ReportError, EXIT_STATUS.usage],
-  [LitmusLimit, EXIT_STATUS.budget],
-  [ImageError, EXIT_STATUS.badImage],
-  [EngineError, EXIT_STATUS.noEngine],
-  [FileError, EXIT_STATUS.io],
-];
+/** Which errors are the user's, by their names, for their classes lie all over the house; all others are ours. */
+const STATUS_OF: Readonly<Record<string, number>> = {
+  UsageError: EXIT_STATUS.usage,
+  ScheduleError: EXIT_STATUS.usage,
+  PatchError: EXIT_STATUS.usage,
+  AsmError: EXIT_STATUS.usage,
+  LitmusError: EXIT_STATUS.usage,
+  WindowError: EXIT_STATUS.usage,
+  ReportError: EXIT_STATUS.usage,
+  LitmusLimit: EXIT_STATUS.budget,
+  ImageError: EXIT_STATUS.badImage,
+  EngineError: EXIT_STATUS.noEngine,
+  FileError: EXIT_STATUS.io,
+};
 
 function statusOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_STATUS.ok : EXIT_STATUS.usage;
-  const known = STATUS_OF.find(([kind]) => error instanceof kind);
+  const known = error instanceof Error ? STATUS_OF[error.name] : undefined;
   const sentence = error instanceof Error ? error.message : String(error);
   if (known !== undefined) {
     process.stderr.write(`unwindlab: ${sentence}\n`);
-    return known[1];
+    return known;
   }
   const where = process.env['UNWINDLAB_DEBUG'] && error instanceof Error ? `\n${error.stack}` : '';
   process.stderr.write(`unwindlab: internal: ${sentence.replace(/^internal: /, '')}${where}\n`);

@@ -8,8 +8,8 @@ import { type Replay, replay } from '../lab/replay.js';
 import { logEvents } from '../schedule/event-log.js';
 import { parseSchedule, type Schedule, ScheduleError } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
-import { debugGuest, type GdbAddress, gdbOption } from './debug-guest.js';
 import { EXIT_STATUS, UsageError } from './errors.js';
+import { type GdbAddress, gdbOption } from './gdb-option.js';
 import { hearingInterrupts } from './interrupt.js';
 import { LineReader } from './line-reader.js';
 import { finish, INTERRUPTED } from './outcome.js';
@@ -65,6 +65,7 @@ async function debugSchedule(from: string, address: GdbAddress): Promise<void> {
     console: (bytes: Buffer) => void process.stdout.write(bytes),
     finished: (outcome: Outcome, { machine }: LoadedGuest) => finish(outcome, machine),
   };
+  const { debugGuest } = await import('./debug-guest.js');
   await debugGuest(address, runner, {
     guest: schedule.guest,
     budget: DEFAULT_BUDGET,

@@ -1,19 +1,17 @@
 /** What all commands that run a guest do alike: open it, connect console and stdin, run it, hear Ctrl-C, close it. */
 import type { Outcome } from '../../emu/machine.js';
+import { specOf } from '../lab/guest-spec.js';
 import { type GuestInput, type LoadedGuest, loadGuest, readGuest } from '../lab/open.js';
-import { specOf } from '../lab/open-schedule.js';
 import { runToEnd } from '../lab/run.js';
 import { logEvents } from '../schedule/event-log.js';
 import { Recorder } from '../schedule/recorder.js';
 import type { GuestSpec, Schedule } from '../schedule/schedule.js';
 import { ConsoleOutput } from './console-output.js';
-import { debugGuest } from './debug-guest.js';
 import { attachInput } from './guest-input.js';
 import type { GuestRun } from './guest-options.js';
 import { hearingInterrupts } from './interrupt.js';
 import { progressOf } from './progress.js';
 import { Recording } from './recording.js';
-import { checkSecondRun } from './second-run.js';
 
 export interface GuestRunner {
   /** Receives the serial console. */
@@ -35,6 +33,7 @@ export async function runGuest(run: GuestRun, runner: GuestRunner): Promise<void
   const input = readGuest(run.files);
   if (run.gdb !== undefined) {
     const guest = { ...specOf(input, run.options), ...(runner.drains && { drained: true }) };
+    const { debugGuest } = await import('./debug-guest.js');
     await debugGuest(run.gdb, runner, {
       guest,
       budget: run.budget,
@@ -47,7 +46,10 @@ export async function runGuest(run: GuestRun, runner: GuestRunner): Promise<void
     const spec = { ...specOf(input, run.options), ...(runner.drains && { drained: true }) };
     const schedule = await runOnce(run, runner, { input, spec, put: recording?.put });
     recording?.save(schedule);
-    if (run.isChecked) await checkSecondRun(schedule, recording!.lines());
+    if (run.isChecked) {
+      const { checkSecondRun } = await import('./second-run.js');
+      await checkSecondRun(schedule, recording!.lines());
+    }
   } finally {
     recording?.close();
   }

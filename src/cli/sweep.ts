@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { type Command, Command as NewCommand, Option } from 'commander';
+import { guestSpecOf } from '../lab/guest-spec.js';
 import { readInput } from '../lab/open.js';
-import { guestSpecOf } from '../lab/open-schedule.js';
 import { MONITORS, NO_MONITOR, openSweep } from '../lab/sweep.js';
 import { sweepWindow } from '../lab/sweep-jobs.js';
 import { parsePatch } from '../schedule/schedule.js';

@@ -1,53 +1,11 @@
 /** The guest of a schedule: its files are checked by their digests and its patches are applied before it is loaded. */
-import { createHash } from 'node:crypto';
 import { ImageError } from '../../emu/boot/image-error.js';
-import { changedDevices } from '../../emu/devices/optional.js';
-import { DEFAULT_KIND, DEFAULT_RAM, DEFAULT_TURN, type MachineOptions } from '../../emu/machine.js';
+import type { MachineOptions } from '../../emu/machine.js';
 import { patchFile, patchSite } from '../asm/patch.js';
 import type { GuestSpec, PatchText, PinnedFile, Schedule } from '../schedule/schedule.js';
+import { digestOf } from './guest-spec.js';
 import { RunningKernel } from './kernel.js';
-import {
-  type GuestFiles,
-  type GuestInput,
-  type InputFile,
-  type LoadedGuest,
-  loadGuest,
-  parseImage,
-  readGuest,
-} from './open.js';
-
-/** Hexadecimal digits of a SHA-256 that tell files apart well enough. */
-const DIGEST_LENGTH = 16;
-
-/** What a schedule says about a guest made from these files, which are read for their digests. @throws FileError */
-export const guestSpecOf = (
-  files: GuestFiles,
-  options: MachineOptions,
-  patches: readonly PatchText[] = [],
-): GuestSpec => specOf(readGuest(files), options, patches);
-
-/** The same for files that have been read. */
-export function specOf(
-  { image, modules, initrd, commandLine, format }: GuestInput,
-  { kind, devices: switches, cpus = 1, ram = DEFAULT_RAM, turn = DEFAULT_TURN }: MachineOptions,
-  patches: readonly PatchText[] = [],
-): GuestSpec {
-  const devices = changedDevices(kind ?? DEFAULT_KIND, switches);
-  const pin = ({ name, bytes }: InputFile): PinnedFile => ({ name, digest: digestOf(bytes) });
-  return {
-    image: pin(image),
-    modules: modules.map(pin),
-    ...(initrd !== undefined && { initrd: pin(initrd) }),
-    commandLine,
-    ...(format !== undefined && { format }),
-    ...(kind !== undefined && { machine: kind }),
-    ...(devices !== undefined && { devices }),
-    cpus,
-    ram,
-    turn,
-    patches,
-  };
-}
+import { type InputFile, type LoadedGuest, loadGuest, parseImage, readGuest } from './open.js';
 
 /**
  * Opens the guest that a schedule names; nothing of it has run yet.
@@ -79,9 +37,6 @@ export async function openSchedule(
   if (drained) new RunningKernel(guest.machine).tap({});
   return guest;
 }
-
-const digestOf = (bytes: Uint8Array): string =>
-  createHash('sha256').update(bytes).digest('hex').slice(0, DIGEST_LENGTH);
 
 function expectPinned({ name, digest }: PinnedFile, { bytes }: InputFile): void {
   const found = digestOf(bytes);

@@ -4,7 +4,7 @@
  */
 import { DEFAULT_BUDGET, DEFAULT_RAM, DEFAULT_TURN } from '../../emu/machine.js';
 import { type Injection, type Question, USER } from '../sweep/question.js';
-import { guestSpecOf } from './open-schedule.js';
+import { guestSpecOf } from './guest-spec.js';
 import type { SweepJob } from './sweep.js';
 
 /** The versions of the mechanism, oldest first. Each is an image of this package, `@kernel-VERSION`. */
