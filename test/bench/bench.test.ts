@@ -1,7 +1,8 @@
-/** Every benchmark runs; how fast is no matter of a test. */
+/** Every benchmark runs, but for foreign images, which take minutes; how fast is no matter of a test. */
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ALL } from '../../bench/all.js';
+import { linuxBenchmarks } from '../../bench/linux.js';
 import { BRIEF, IMAGES, measure } from '../../bench/measure.js';
 import { qemuVersion } from '../../bench/qemu.js';
 import { table } from '../../bench/table.js';
@@ -9,7 +10,7 @@ import { table } from '../../bench/table.js';
 const qemu = qemuVersion() !== undefined;
 const built = Object.values(IMAGES).every((path) => existsSync(path));
 
-test.skipIf(!built).each(ALL)(
+test.skipIf(!built).each(ALL.filter((benchmark) => !linuxBenchmarks.includes(benchmark)))(
   `$name${built ? '' : ' (skipped: not built)'}`,
   async (benchmark) => {
     const row = await measure(benchmark, { images: IMAGES, effort: BRIEF, qemu });

@@ -2,8 +2,9 @@
 import type { Machine } from '../../emu/machine.js';
 import type { KernelAddr } from '../../emu/memory/address.js';
 import { Guest } from '../../src/guest/guest.js';
+import { guestSpecOf } from '../../src/lab/guest-spec.js';
 import { guestReader } from '../../src/lab/kernel.js';
-import { guestSpecOf, openSchedule } from '../../src/lab/open-schedule.js';
+import { openSchedule } from '../../src/lab/open-schedule.js';
 import type { Choice, Schedule } from '../../src/schedule/schedule.js';
 
 const PROGRAM = '@roundtrip,20';

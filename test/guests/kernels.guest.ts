@@ -26,7 +26,10 @@ const FILES = existsSync(GUESTS)
       .flatMap((folder) => filesIn(folder).map((file) => join(folder, file)))
   : [];
 const KERNELS = FILES.filter((file) => basename(file).startsWith('vmlinux'));
-const PACKED = FILES.filter((file) => basename(file).startsWith('vmlinuz'));
+/** With the kernel in it beside it. */
+const PACKED = FILES.filter(
+  (file) => basename(file).startsWith('vmlinuz') && KERNELS.includes(file.replace('vmlinuz', 'vmlinux')),
+);
 
 function filesIn(folder: string): string[] {
   try {

@@ -1,7 +1,7 @@
 /** Whole sweeps of the guest kernel with its invariants, in one process. */
 
+import { guestSpecOf } from '../../src/lab/guest-spec.js';
 import { openImage } from '../../src/lab/open.js';
-import { guestSpecOf } from '../../src/lab/open-schedule.js';
 import { doUnits, openSweep } from '../../src/lab/sweep.js';
 import type { PatchText } from '../../src/schedule/schedule.js';
 import type { Question } from '../../src/sweep/question.js';

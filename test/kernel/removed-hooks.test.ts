@@ -1,7 +1,8 @@
 /** A machine whose code was watched before runs as one whose code never was: page faults of user code above all. */
 import { expect, test } from 'vitest';
 import type { Machine } from '../../emu/machine.js';
-import { guestSpecOf, openSchedule } from '../../src/lab/open-schedule.js';
+import { guestSpecOf } from '../../src/lab/guest-spec.js';
+import { openSchedule } from '../../src/lab/open-schedule.js';
 
 const STEPS = 60;
 const PAGE_FAULT = 14;

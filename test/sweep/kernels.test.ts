@@ -5,7 +5,8 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_BUDGET, DEFAULT_RAM, DEFAULT_TURN } from '../../emu/machine.js';
-import { guestSpecOf, openSchedule } from '../../src/lab/open-schedule.js';
+import { guestSpecOf } from '../../src/lab/guest-spec.js';
+import { openSchedule } from '../../src/lab/open-schedule.js';
 import { replay } from '../../src/lab/replay.js';
 import { doUnits, openSweep, type SweepJob } from '../../src/lab/sweep.js';
 import { formatSchedule, parseSchedule } from '../../src/schedule/schedule.js';
