@@ -22,7 +22,7 @@ export const NOWHERE: Addresses = { from: 0x8000_0000_0000_0000n, to: 0x8000_000
 /** Fields of libunicorn's `struct hook` (include/uc_priv.h), to which a hook's handle points: the same in 2.1.1 and 2.1.4. */
 export const HOOK_STRUCT = { type: 0, begin: 24, end: 32, callback: 40, size: 48 } as const;
 
-/** Changes the addresses that are hooked, from `from` to `to`. What has been translated with a call of the hook keeps it, and gets none later. */
+/** Changes the addresses that are hooked, from `from` to `to`; code that has been translated keeps the calls that it has. */
 export function moveHook(hook: bigint, { from, to }: Addresses): void {
   const view = new DataView(viewMemory(hook, HOOK_STRUCT.size));
   view.setBigUint64(HOOK_STRUCT.begin, from, true);
