@@ -62,7 +62,7 @@ describe.skipIf(KERNEL === undefined)('Linux of Debian unstable, watched (skippe
     ...MORE,
   ])('%s', async (_name, event, cpus, context) => {
     const output = scratch.write('events', '');
-    const pc = { kernel: KERNEL!, initrd: guest('perf-initrd'), ram: '1G', cpus, append: 'nokaslr tsc=reliable' };
+    const pc = { kernel: KERNEL!, initrd: guest('perf-initrd'), ram: '1G', cpus, append: 'nokaslr' };
     const lines = [
       'dmesg -n 1', // or a message of the kernel falls into perf's
       'cd /tmp',

@@ -44,7 +44,7 @@ describe.skipIf(KERNELS.PVH === undefined)(
 
     test.skipIf(BRIEF)('perf prints each sample of cpu-clock with its deferred user stack', async () => {
       // A kernel that finds nothing to verify the time-stamp counter by keeps timers to its tick, unless it is told that it need not.
-      const { stdout, stderr, status } = await type(KERNELS.PVH!, 'nokaslr tsc=reliable', [
+      const { stdout, stderr, status } = await type(KERNELS.PVH!, 'nokaslr', [
         'dmesg -n 1', // or a message of the kernel falls into perf's
         'cd /tmp',
         'perf record -N -B -e cpu-clock -F 1000 --call-graph fp,defer -- layers 400',
