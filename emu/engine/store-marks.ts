@@ -9,11 +9,14 @@
  * It leaves marks alone where somebody wants to hear of accesses. So there are hooks that are never called. 2.1.4 asks whether one
  * covers the page: those of code get one, of a kind that costs nothing elsewhere. Older ones ask only whether there is any on loads or
  * stores: so there all marks stay, and each store goes the slower way. The engine goes through its list of hooks for the first store to each page;
- * so neighbours share one, whose bounds are moved.
+ * so neighbours share one, whose bounds are moved, and the more there are, the farther apart neighbours may be: what lies between them has slower stores.
  */
 import { HOOK, type Pointer } from './ffi.js';
 import { type Hooks, moveHook } from './hooks.js';
 import { PAGE_SIZE } from './host-memory.js';
+
+/** So many hooks more let neighbours be a page farther apart. */
+const HOOKS_PER_PAGE = 32;
 
 interface Range {
   readonly hook: bigint;
@@ -26,8 +29,9 @@ export class StoreMarks {
   readonly #never: Pointer;
   readonly #isByPage: boolean;
   readonly #kept = new Set<number>();
-  /** Hooked ranges, by the pages beside them. */
-  readonly #beside = new Map<number, Range>();
+  /** By each page that is hooked. */
+  readonly #ranges = new Map<number, Range>();
+  #hooksAdded = 0;
 
   /**
    * To be made before anything is translated.
@@ -49,18 +53,34 @@ export class StoreMarks {
   keep(page: number): boolean {
     if (!this.#isByPage || this.#kept.has(page)) return false;
     this.#kept.add(page);
-    const range = this.#beside.get(page) ?? this.#newRange(page);
-    range.first = Math.min(range.first, page);
-    range.last = Math.max(range.last, page);
+    if (!this.#ranges.has(page)) this.#cover(page);
+    return true;
+  }
+
+  #cover(page: number): void {
+    const range = this.#near(page) ?? this.#newRange(page);
+    const { first, last } = range;
+    range.first = Math.min(first, page);
+    range.last = Math.max(last, page);
+    for (let each = range.first; each < first; each++) this.#ranges.set(each, range);
+    for (let each = last; each <= range.last; each++) this.#ranges.set(each, range);
     moveHook(range.hook, {
       from: BigInt(range.first * PAGE_SIZE),
       to: BigInt((range.last + 1) * PAGE_SIZE - 1),
     });
-    this.#beside.set(page - 1, range).set(page + 1, range);
-    return true;
+  }
+
+  #near(page: number): Range | undefined {
+    const reach = 1 + Math.floor(this.#hooksAdded / HOOKS_PER_PAGE);
+    for (let distance = 1; distance <= reach; distance++) {
+      const range = this.#ranges.get(page - distance) ?? this.#ranges.get(page + distance);
+      if (range !== undefined) return range;
+    }
+    return undefined;
   }
 
   #newRange(page: number): Range {
+    this.#hooksAdded++;
     return { hook: this.#hooks.nowhere(HOOK.MEM_READ_PROT, this.#never), first: page, last: page }; // nothing in RAM is unreadable
   }
 }
