@@ -78,6 +78,7 @@ export class Engine {
   constructor(ram: HostMemory, client: EngineClient, countsBlocks = false) {
     this.#client = client;
     const f = this.#ffi;
+    if (countsBlocks) expectRecent(f.library);
     const out: [Pointer] = [null];
     f.check(f.open(UC_ARCH_X86, UC_MODE_64, out), 'uc_open');
     this.#uc = out[0];
@@ -118,7 +119,6 @@ export class Engine {
     this.#contexts.push(this.#pristine);
     this.#prime();
     if (countsBlocks) {
-      expectRecent(f.library);
       this.#counter.countBlocks(f, this.#uc, this.#hooks);
       f.check(f.flushCode(this.#uc), 'uc_ctl');
       this.#prime();

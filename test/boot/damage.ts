@@ -1,6 +1,18 @@
 /** Damaged copies of files: cut short, or with bits turned. */
 import fc from 'fast-check';
 import { ImageError } from '../../emu/boot/image-error.js';
+import type { Outcome } from '../../emu/machine.js';
+
+/** How a guest may end, whatever it was given. */
+export const ENDS: readonly Outcome['kind'][] = [
+  'poweroff',
+  'debug-exit',
+  'reset',
+  'budget',
+  'triple-fault',
+  'hang',
+  'bus-error',
+];
 
 export interface Damage {
   /** Bytes that are left. */

@@ -6,7 +6,7 @@ import { Machine, type Outcome } from '../../emu/machine.js';
 import { assemble } from '../../src/asm/keystone.js';
 import { tinyImage } from '../system/tiny-image.js';
 import { missingTools, toolsNote, Workshop } from './build-elf.js';
-import { type Damage, damaged, damages, refusalOf, type Stretch } from './damage.js';
+import { type Damage, damaged, damages, ENDS, refusalOf, type Stretch } from './damage.js';
 import { linuxImage } from './linux-guest.js';
 import { buildGuest, type FileKind, type GuestBuild } from './multiboot-guest.js';
 
@@ -15,15 +15,6 @@ const RUNS = 1000;
 const RAM = 24 << 20;
 /** Three times what an undamaged run needs at most. */
 const BUDGET = 30_000;
-const ENDS: readonly Outcome['kind'][] = [
-  'poweroff',
-  'debug-exit',
-  'reset',
-  'budget',
-  'triple-fault',
-  'hang',
-  'bus-error',
-];
 
 interface Sample {
   readonly image: Uint8Array;

@@ -8,7 +8,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { FormatName } from '../../emu/boot/formats.js';
 import { Machine, type Outcome } from '../../emu/machine.js';
 import { EXIT_STATUS } from '../../src/cli/errors.js';
-import { damaged, damages, refusalOf, type Stretch } from '../boot/damage.js';
+import { damaged, damages, ENDS, refusalOf, type Stretch } from '../boot/damage.js';
 import { Scratch, unwindlab } from '../system/run.js';
 import { BRIEF, guest } from './boot.js';
 
@@ -17,15 +17,6 @@ const COPIES = 1000;
 const BY_COMMAND = 25;
 const BUDGET = 200_000;
 const COMMAND_LINE = 'console=ttyS0 com1=115200 console=com1';
-const ENDS: readonly Outcome['kind'][] = [
-  'poweroff',
-  'debug-exit',
-  'reset',
-  'budget',
-  'triple-fault',
-  'hang',
-  'bus-error',
-];
 
 /** Where half of the bits are turned: the setup header, the ELF header with what follows it, Xen's headers of both multiboots. */
 const SETUP: Stretch = { at: 0x1f1, bytes: 0x26c - 0x1f1 };

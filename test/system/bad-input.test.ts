@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Machine, type Outcome } from '../../emu/machine.js';
 import { EXIT_STATUS } from '../../src/cli/errors.js';
-import { damaged, damages, refusalOf } from '../boot/damage.js';
+import { damaged, damages, ENDS, refusalOf } from '../boot/damage.js';
 import { type Ended, KERNEL, program, Scratch, unwindlab } from './run.js';
 import { tinyImage } from './tiny-image.js';
 
@@ -19,15 +19,6 @@ afterAll(() => scratch.remove());
 const SEED = 2605;
 /** Three times what an undamaged run needs. */
 const BUDGET = 400_000;
-const ENDS: readonly Outcome['kind'][] = [
-  'poweroff',
-  'debug-exit',
-  'reset',
-  'budget',
-  'triple-fault',
-  'hang',
-  'bus-error',
-];
 
 let console = '';
 const machine = new Machine({
